@@ -1,0 +1,3 @@
+//! Carriers: actors that carry out what the machines decide. None of them holds a rule.
+
+pub mod mail;
