@@ -50,7 +50,7 @@ macro_rules! device_walks {
     };
 }
 
-impl Event {
+impl EventBody {
     connection_walk!();
     device_walks!();
 
@@ -67,29 +67,29 @@ impl Event {
 
     /// The state of the monitored device's own connection.
     pub fn local(&self) -> Option<LocalState> {
-        self.body.local_field().copied().flatten()
+        self.local_field().copied().flatten()
     }
 
     /// Does nothing for events that carry no localConnectionInfo.
     pub fn set_local(&mut self, state: Option<LocalState>) {
-        if let Some(local) = self.body.local_field_mut() {
+        if let Some(local) = self.local_field_mut() {
             *local = state;
         }
     }
 
     /// The EventCause; `None` when missing on the wire or not part of this event.
     pub fn cause(&self) -> Option<&str> {
-        self.body.cause_field().filter(|cause| !cause.is_empty())
+        self.cause_field().filter(|cause| !cause.is_empty())
     }
 
     /// The call the event is about; of two joined calls, the one that was there first (`primaryOldCall`).
     pub fn call(&self) -> Option<&str> {
-        self.body.connection().map(|connection| &*connection.call).filter(|call| !call.is_empty())
+        self.connection().map(|connection| &*connection.call).filter(|call| !call.is_empty())
     }
 
     fn for_each_place<'a>(&'a mut self, visit: &mut dyn FnMut(Place<'a>)) {
         use EventBody as B;
-        match &mut self.body {
+        match self {
             B::ServiceInitiated { connection, device, .. }
             | B::DigitsDialed { connection, device, .. }
             | B::Held { connection, holding: device, .. }
@@ -149,6 +149,23 @@ impl Event {
             | B::OutOfService { device, .. } => visit(Place::Device(device)),
             B::MonitorStopped => {}
         }
+    }
+}
+
+impl Event {
+    /// See [`EventBody::local`].
+    pub fn local(&self) -> Option<LocalState> {
+        self.body.local()
+    }
+
+    /// See [`EventBody::cause`].
+    pub fn cause(&self) -> Option<&str> {
+        self.body.cause()
+    }
+
+    /// See [`EventBody::call`].
+    pub fn call(&self) -> Option<&str> {
+        self.body.call()
     }
 }
 

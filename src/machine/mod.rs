@@ -1,7 +1,21 @@
 //! Decisions: plain functions from what is known and what arrives to what happens next. No async, no clock, no
-//! randomness, no I/O, no logging.
+//! randomness, no I/O, no logging; time and ids come in as inputs.
+//!
+//! [`session::Session::step`] is the centre: one input in, the record changed, a list of effects out. The carrier commits
+//! the record before it carries out any effect.
 
+pub mod call;
+pub mod dialog;
 pub mod directory;
+pub mod effect;
+pub mod input;
 pub mod number;
+pub mod outbox;
+pub mod profile;
+pub mod reconcile;
 pub mod refusal;
+pub mod rules;
+pub mod session;
+pub mod sign_in;
 pub mod tel;
+pub mod transaction;

@@ -1,0 +1,478 @@
+//! The PBX's side of a session: its monitor, its snapshot, its events.
+//!
+//! ```text
+//!   Unknown ──LinkUp──▶ Up ◀─────────────────────────────┐
+//!      │                │ monitor wanted                 │ truth known: reconcile, Recovered
+//!      │ LinkDown       ▼                                │
+//!      ▼           Syncing: MonitorStart ▶ SnapshotDevice ▶ SnapshotCall × n
+//!     Down ◀─LinkDown── (from anywhere); LinkUp ▶ Syncing
+//! ```
+//!
+//! None of this is in the record: it belongs to one link generation, and is found out anew after a takeover.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::{Context, Session};
+use crate::csta::{
+    CallInSnapshot, ConnectionId, DeviceRef, Event, EventBody, Failure, Features, LocalState, MonitorObject, Outcome,
+    Service,
+};
+use crate::cti::{AskId, LinkFailed};
+use crate::id::Moment;
+use crate::machine::call::{CALLS_MAX, Call, Calls};
+use crate::machine::effect::{Effect, Note};
+use crate::machine::number::shown;
+use crate::machine::reconcile::reconcile;
+
+/// Events kept while a snapshot is on its way, or while a MakeCall has no answer yet.
+pub const EARLY_MAX: usize = 64;
+/// A refused or unanswered monitor is tried again after this time.
+pub const MONITOR_RETRY_MS: u64 = 30_000;
+
+/// See the diagram above.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Pbx {
+    view: View,
+    /// The PBX's cross-reference id, of this generation.
+    xref: Option<String>,
+    features: Option<Arc<Features>>,
+    /// Events that came before what they are about.
+    early: VecDeque<EventBody>,
+    /// Our MonitorStop is not settled yet.
+    stopping: Option<AskId>,
+    /// The snapshot is wanted again when the present one is done.
+    again: bool,
+    retry_at: Option<Moment>,
+    /// The client's first monitor was granted by the synchronisation under way.
+    is_first_look: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+enum View {
+    /// Bound; the link has not said yet.
+    #[default]
+    Unknown,
+    Down {
+        since: Moment,
+    },
+    Up,
+    Syncing(Sync),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Sync {
+    Monitor(AskId),
+    Snapshot(AskId),
+    Calls { open: Vec<(AskId, CallInSnapshot)>, truth: Calls },
+}
+
+impl Pbx {
+    pub(super) fn is_down(&self) -> bool {
+        matches!(self.view, View::Down { .. })
+    }
+
+    pub(super) fn is_down_longer_than(&self, ms: u64, now: Moment) -> bool {
+        matches!(self.view, View::Down { since } if since.after_ms(ms) <= now)
+    }
+
+    /// Commands may go to the PBX.
+    pub(super) fn is_ready(&self) -> bool {
+        self.view == View::Up
+    }
+
+    pub(super) fn is_monitored(&self) -> bool {
+        self.xref.is_some()
+    }
+
+    pub(super) fn features(&self) -> Option<&Features> {
+        self.features.as_deref()
+    }
+
+    pub(super) fn is_ours(&self, ask: AskId) -> bool {
+        self.stopping == Some(ask)
+            || match &self.view {
+                View::Syncing(Sync::Monitor(own) | Sync::Snapshot(own)) => *own == ask,
+                View::Syncing(Sync::Calls { open, .. }) => open.iter().any(|(own, _)| *own == ask),
+                _ => false,
+            }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        self.retry_at
+    }
+}
+
+impl Session {
+    pub(super) fn on_link_up(&mut self, cx: Context<'_>, features: Option<Arc<Features>>, effects: &mut Vec<Effect>) {
+        self.pbx.features = features;
+        self.pbx.xref = None;
+        self.pbx.stopping = None;
+        self.pbx.early.clear();
+        self.pbx.view = View::Up;
+        if self.monitors.is_empty() && !self.waiting.iter().any(|w| matches!(w.service, Service::MonitorStart { .. })) {
+            effects.push(Effect::Recovered);
+            self.back_in_service(cx, effects);
+            self.serve_waiting(cx, effects);
+        } else {
+            self.start_sync(cx, effects);
+        }
+        self.pump(cx, effects);
+    }
+
+    /// Calls are frozen, not cleared: they live on without us.
+    pub(super) fn on_link_down(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        if !self.pbx.is_down() {
+            self.pbx.view = View::Down { since: cx.now };
+        }
+        self.pbx.xref = None;
+        self.pbx.early.clear();
+        self.pbx.retry_at = (!self.is_out_of_service).then(|| cx.now.after_ms(cx.rules.out_of_service_after_ms));
+        self.serve_waiting(cx, effects);
+        self.pump(cx, effects);
+    }
+
+    /// Somewhere events were lost, or a command has no answer: ask for the truth.
+    pub(super) fn on_missed(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        match &self.pbx.view {
+            View::Up if self.pbx.is_monitored() => self.ask_snapshot(cx, effects),
+            View::Up => self.settle_without_truth(cx, effects),
+            View::Syncing(_) => self.pbx.again = true,
+            View::Unknown | View::Down { .. } => {}
+        }
+    }
+
+    pub(super) fn sync_if_needed(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        if self.pbx.view == View::Up && !self.pbx.is_monitored() {
+            self.start_sync(cx, effects);
+        }
+    }
+
+    fn start_sync(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        self.pbx.retry_at = None;
+        let object = MonitorObject::Device(self.appearance.device.clone());
+        let ask = self.invoke(cx, Service::MonitorStart { object, line: None }, effects);
+        self.pbx.view = View::Syncing(Sync::Monitor(ask));
+    }
+
+    fn ask_snapshot(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        let ask = self.invoke(cx, Service::SnapshotDevice { device: self.appearance.device.clone() }, effects);
+        self.pbx.view = View::Syncing(Sync::Snapshot(ask));
+        self.pbx.early.clear();
+    }
+
+    fn invoke(&mut self, cx: Context<'_>, service: Service, effects: &mut Vec<Effect>) -> AskId {
+        let ask = self.next_ask();
+        effects.push(Effect::Invoke { ask, service, deadline: cx.now.after_ms(cx.rules.request_timeout_ms) });
+        ask
+    }
+
+    pub(super) fn stop_pbx_monitor(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        let Some(xref) = self.pbx.xref.take() else { return };
+        let ask = self.invoke(cx, Service::MonitorStop { xref }, effects);
+        self.pbx.stopping = Some(ask);
+        self.calls = Calls::default();
+        self.shown = Calls::default();
+        self.natives.clear();
+        if matches!(self.pbx.view, View::Syncing(_)) {
+            self.sync_done(cx, effects);
+        }
+    }
+
+    pub(super) fn on_own_settled(
+        &mut self,
+        cx: Context<'_>,
+        ask: AskId,
+        result: Result<Outcome, LinkFailed>,
+        effects: &mut Vec<Effect>,
+    ) {
+        if self.pbx.stopping == Some(ask) {
+            self.pbx.stopping = None;
+            return;
+        }
+        match (std::mem::take(&mut self.pbx.view), result) {
+            // The link's own word follows.
+            (view, Err(LinkFailed::Lost)) => self.pbx.view = view,
+            (View::Syncing(Sync::Monitor(_)), Ok(Outcome::MonitorStart { xref, .. })) => {
+                self.pbx.xref = Some(xref);
+                self.grant_waiting_monitors(cx, effects);
+                self.ask_snapshot(cx, effects);
+            }
+            (View::Syncing(Sync::Monitor(_)), refused) => {
+                let failure = match refused {
+                    Ok(Outcome::Failed(failure)) => failure,
+                    _ => Failure::resource_out_of_service(),
+                };
+                self.refuse_waiting_monitors(cx, &failure, effects);
+                effects.push(Effect::Note(Note::MonitorFailed));
+                if !self.monitors.is_empty() {
+                    self.pbx.retry_at = Some(cx.now.after_ms(MONITOR_RETRY_MS));
+                }
+                self.settle_without_truth(cx, effects);
+                self.sync_done(cx, effects);
+            }
+            (View::Syncing(Sync::Snapshot(_)), Ok(Outcome::SnapshotDevice { calls, service_xref: None })) => {
+                self.pbx.early.clear();
+                self.ask_calls(cx, calls, effects);
+            }
+            (View::Syncing(Sync::Snapshot(_)), _) => {
+                effects.push(Effect::Note(Note::SnapshotFailed));
+                self.settle_without_truth(cx, effects);
+                self.sync_done(cx, effects);
+            }
+            (View::Syncing(Sync::Calls { mut open, mut truth }), result) => {
+                if let Some(at) = open.iter().position(|(own, _)| *own == ask) {
+                    let (_, call) = open.remove(at);
+                    self.take_snapshot(cx, &call, result.ok(), &mut truth);
+                }
+                if open.is_empty() {
+                    self.truth_known(cx, truth, effects);
+                } else {
+                    self.pbx.view = View::Syncing(Sync::Calls { open, truth });
+                }
+            }
+            (view, _) => self.pbx.view = view,
+        }
+    }
+
+    fn ask_calls(&mut self, cx: Context<'_>, calls: Vec<CallInSnapshot>, effects: &mut Vec<Effect>) {
+        let mut open = Vec::new();
+        for call in calls.into_iter().take(CALLS_MAX) {
+            if call.states.first() == Some(&LocalState::Null) {
+                continue;
+            }
+            let ask = self.invoke(cx, Service::SnapshotCall { call: call.connection.clone() }, effects);
+            open.push((ask, call));
+        }
+        if open.is_empty() {
+            self.truth_known(cx, Calls::default(), effects);
+        } else {
+            self.pbx.view = View::Syncing(Sync::Calls { open, truth: Calls::default() });
+        }
+    }
+
+    /// One call of the snapshot, in the client's words. Without a usable SnapshotCall answer what SnapshotDevice said must do.
+    fn take_snapshot(&mut self, cx: Context<'_>, found: &CallInSnapshot, answer: Option<Outcome>, truth: &mut Calls) {
+        let id = self.client_call(&found.connection.call);
+        let mut call = Call::new(found.states.first().copied().unwrap_or(LocalState::Connected));
+        if let Some(known) = self.calls.0.get(&id) {
+            call.calling = known.calling.clone();
+            call.called = known.called.clone();
+        }
+        if let Some(Outcome::SnapshotCall { parties, calling, called, correlator }) = answer {
+            if let Some(calling) = calling {
+                call.calling = self.show_device(cx, calling);
+            }
+            if let Some(called) = called {
+                call.called = self.show_device(cx, called);
+            }
+            for party in parties {
+                let device = match party.device {
+                    DeviceRef::Device(device) => device,
+                    DeviceRef::NotKnown | DeviceRef::Restricted => party.connection.device,
+                };
+                let state = party.state.unwrap_or(LocalState::Connected);
+                if device == self.appearance.device {
+                    call.local = state;
+                } else if !device.is_empty() && state != LocalState::Null {
+                    // A far connection that is being set up is, to the client, one that rings.
+                    let state = if state == LocalState::Initiated { LocalState::Alerting } else { state };
+                    call.parties.insert(self.show_text(cx, &device), state);
+                }
+            }
+            if let Some(correlator) = correlator {
+                self.settle_by_intent(cx, &correlator, &found.connection);
+            }
+        }
+        if call.local != LocalState::Null {
+            truth.0.insert(id, call);
+        }
+    }
+
+    /// The truth is here: settle what was open, tell the client the difference, let what waited go on.
+    fn truth_known(&mut self, cx: Context<'_>, truth: Calls, effects: &mut Vec<Effect>) {
+        self.settle(cx, &truth, effects);
+        if std::mem::take(&mut self.pbx.is_first_look) && !cx.rules.switches(self.profile).catch_up_events {
+            self.calls = truth.clone();
+            self.shown = truth;
+        } else {
+            let events = reconcile(&self.line, &self.calls, &truth);
+            if !events.is_empty() {
+                effects.push(Effect::Note(Note::Reconciled { events: events.len() }));
+            }
+            for event in events {
+                self.report(cx, event, effects);
+            }
+            self.calls = truth;
+        }
+        self.natives.retain(|ours, _| self.calls.contains(ours));
+        self.pbx.view = View::Up;
+        let early = std::mem::take(&mut self.pbx.early);
+        for event in early {
+            self.replay(cx, event, effects);
+        }
+        if std::mem::take(&mut self.pbx.again) {
+            return self.ask_snapshot(cx, effects);
+        }
+        self.sync_done(cx, effects);
+    }
+
+    fn sync_done(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        self.pbx.view = View::Up;
+        self.pbx.again = false;
+        effects.push(Effect::Recovered);
+        if self.pbx.is_monitored() {
+            self.back_in_service(cx, effects);
+        }
+        self.serve_waiting(cx, effects);
+    }
+
+    fn grant_waiting_monitors(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        self.pbx.is_first_look = self.monitors.is_empty();
+        for waiting in self.take_waiting_monitors() {
+            self.grant_monitor(cx, &waiting.open, waiting.namespace, effects);
+        }
+    }
+
+    fn refuse_waiting_monitors(&mut self, cx: Context<'_>, failure: &Failure, effects: &mut Vec<Effect>) {
+        for waiting in self.take_waiting_monitors() {
+            self.answer_service(cx, &waiting.open, &waiting.namespace, Outcome::Failed(failure.clone()), effects);
+        }
+    }
+
+    fn take_waiting_monitors(&mut self) -> Vec<super::Waiting> {
+        self.waiting.extract_if(.., |waiting| matches!(waiting.service, Service::MonitorStart { .. })).collect()
+    }
+
+    /// After the answer that carries the cross-reference id: what the client must know at once.
+    pub(super) fn monitor_granted(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        if self.pbx.is_down() {
+            self.out_of_service(cx, effects);
+        } else if self.pbx.is_ready() && self.monitors.len() == 1 && cx.rules.switches(self.profile).catch_up_events {
+            for event in reconcile(&self.line, &Calls::default(), &self.calls.clone()) {
+                self.enqueue(cx, event, effects);
+            }
+        }
+    }
+
+    pub(super) fn on_pbx_event(&mut self, cx: Context<'_>, event: Event, effects: &mut Vec<Effect>) {
+        if self.pbx.xref.as_deref() != Some(event.xref.as_str()) {
+            return;
+        }
+        if event.body == EventBody::MonitorStopped {
+            self.pbx.xref = None;
+            self.sync_if_needed(cx, effects);
+            return;
+        }
+        let body = self.translate(cx, event.body);
+        if matches!(self.pbx.view, View::Syncing(_)) || self.is_early(&body) {
+            if self.pbx.early.len() < EARLY_MAX {
+                self.pbx.early.push_back(body);
+            } else {
+                self.pbx.again = true;
+            }
+            return;
+        }
+        self.report(cx, body, effects);
+        self.pump(cx, effects);
+    }
+
+    /// Events of a call whose MakeCall has not been answered yet would reach the client before the call's id does.
+    fn is_early(&self, event: &EventBody) -> bool {
+        let is_placing =
+            |service: &Service| matches!(service, Service::MakeCall { .. } | Service::ConsultationCall { .. });
+        if !self.asked.iter().any(|asked| is_placing(&asked.service) && !asked.is_unsettled) {
+            return false;
+        }
+        let rings_here = matches!(event, EventBody::Delivered { connection, .. } if connection.device == self.line);
+        let is_unknown = event.call().is_some_and(|call| !self.calls.contains(call));
+        is_unknown && !rings_here
+    }
+
+    pub(super) fn replay_early(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        if matches!(self.pbx.view, View::Syncing(_)) {
+            return;
+        }
+        for event in std::mem::take(&mut self.pbx.early) {
+            if self.is_early(&event) {
+                self.pbx.early.push_back(event);
+            } else {
+                self.report(cx, event, effects);
+            }
+        }
+    }
+
+    /// An event that may be in the snapshot already: it is told only when it changes something.
+    fn replay(&mut self, cx: Context<'_>, event: EventBody, effects: &mut Vec<Effect>) {
+        let mut after = self.calls.clone();
+        after.apply(&self.line, &event);
+        if after != self.calls || event.call().is_none() {
+            self.report(cx, event, effects);
+        }
+    }
+
+    /// The PBX's words into the client's: its line for our device, tel URIs for the others, our call ids.
+    fn translate(&mut self, cx: Context<'_>, mut event: EventBody) -> EventBody {
+        let mut connections = Vec::new();
+        event.for_each_connection_mut(|connection| connections.push(connection.clone()));
+        let calls: Vec<String> = connections.iter().map(|connection| self.client_call(&connection.call)).collect();
+        let mut calls = calls.into_iter();
+        let this = &*self;
+        event.for_each_connection_mut(|connection| {
+            let call = calls.next().unwrap_or_default();
+            let device =
+                if connection.device.is_empty() { String::new() } else { this.show_text(cx, &connection.device) };
+            *connection = ConnectionId::new(call, device);
+        });
+        event.for_each_device_mut(|device| {
+            if let DeviceRef::Device(name) = device {
+                *name = this.show_text(cx, name.as_str());
+            }
+        });
+        event.for_each_device_text_mut(|text| *text = this.show_text(cx, text));
+        event
+    }
+
+    fn show_device(&self, cx: Context<'_>, device: DeviceRef) -> DeviceRef {
+        match device {
+            DeviceRef::Device(name) => DeviceRef::Device(self.show_text(cx, &name)),
+            other => other,
+        }
+    }
+
+    fn show_text(&self, cx: Context<'_>, device: &str) -> String {
+        if device == self.appearance.device {
+            self.line.clone()
+        } else {
+            shown(device, &cx.rules.directory, &cx.rules.phone_context)
+        }
+    }
+
+    fn out_of_service(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        if self.is_out_of_service || self.monitors.is_empty() {
+            return;
+        }
+        self.is_out_of_service = true;
+        let device = DeviceRef::device(self.line.as_str());
+        self.enqueue(cx, EventBody::OutOfService { device, cause: Some("maintenance".into()) }, effects);
+    }
+
+    fn back_in_service(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        if std::mem::take(&mut self.is_out_of_service) {
+            let device = DeviceRef::device(self.line.as_str());
+            self.enqueue(cx, EventBody::BackInService { device, cause: Some("normal".into()) }, effects);
+        }
+    }
+
+    pub(super) fn tick_pbx(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        if self.pbx.retry_at.is_none_or(|at| cx.now < at) {
+            return;
+        }
+        self.pbx.retry_at = None;
+        match self.pbx.view {
+            View::Down { .. } => self.out_of_service(cx, effects),
+            View::Up if !self.monitors.is_empty() => self.sync_if_needed(cx, effects),
+            _ => {}
+        }
+    }
+}

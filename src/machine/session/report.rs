@@ -1,0 +1,234 @@
+//! Reporting: events to the client, one INFO in flight, and what each answer to it means (rcc sheet 1.6, 1.9).
+
+use super::request::xml;
+use super::{Context, Session};
+use crate::csta::{Event, EventBody, LocalState, Payload};
+use crate::machine::call::Call;
+use crate::machine::effect::{Effect, EndReason, Note};
+use crate::machine::outbox::{InFlight, Lane, Outgoing, REST_TOTAL_MAX_MS};
+use crate::machine::reconcile::reconcile;
+use crate::machine::rules::TIMER_F_MS;
+use crate::sip::Message;
+
+/// First rest after a temporary failure, and the longest one.
+const REST_MIN_MS: u64 = 1_000;
+const REST_MAX_MS: u64 = 16_000;
+
+impl Session {
+    /// Takes an event, in the client's words, into the truth and on its way to the client.
+    pub(super) fn report(&mut self, cx: Context<'_>, mut event: EventBody, effects: &mut Vec<Effect>) {
+        let line = self.line.clone();
+        let ended: Vec<String> = match &event {
+            EventBody::Transferred { primary, secondary, local: Some(LocalState::Null), .. } => {
+                let secondary = secondary.iter().map(|connection| connection.call.clone());
+                std::iter::once(primary.call.clone()).chain(secondary).collect()
+            }
+            _ => Vec::new(),
+        };
+        self.calls.apply(&line, &event);
+        if event.local().is_none() {
+            let state = |call| self.calls.0.get(call).map_or(LocalState::Null, |call| call.local);
+            let now = event.call().map(state);
+            event.set_local(now);
+        }
+        self.natives.retain(|ours, _| self.calls.contains(ours) || ended.contains(ours));
+        self.enqueue(cx, event, effects);
+        if cx.rules.switches(self.profile).extra_clear_after_transfer {
+            for call in ended {
+                let event = EventBody::ConnectionCleared {
+                    connection: crate::csta::ConnectionId::new(call, line.as_str()),
+                    releasing: crate::csta::DeviceRef::device(line.as_str()),
+                    local: Some(LocalState::Null),
+                    cause: "normalClearing".into(),
+                };
+                self.enqueue(cx, event, effects);
+            }
+        }
+    }
+
+    /// One INFO for each of the client's monitors.
+    pub(super) fn enqueue(&mut self, cx: Context<'_>, event: EventBody, effects: &mut Vec<Effect>) {
+        let is_hidden =
+            matches!(event, EventBody::ServiceInitiated { .. }) && !cx.rules.switches(self.profile).service_initiated;
+        if is_hidden {
+            return;
+        }
+        let mut fits = true;
+        for monitor in &self.monitors {
+            let xref = monitor.xref.clone();
+            fits &= self.outbox.push(Outgoing::Event { xref, body: Box::new(event.clone()) });
+        }
+        if !fits {
+            effects.push(Effect::Note(Note::OutboxOverflow));
+        }
+    }
+
+    /// A call that begins with an answer of ours: the client knows its id from there.
+    pub(super) fn begin_call(&mut self, connection: &crate::csta::ConnectionId) {
+        for view in [&mut self.calls, &mut self.shown] {
+            view.0.entry(connection.call.clone()).or_insert_with(|| Call::new(LocalState::Initiated));
+        }
+    }
+
+    pub(super) fn drop_events_of(&mut self, gone: &str) {
+        self.outbox.waiting.retain(|waiting| !matches!(waiting, Outgoing::Event { xref, .. } if xref == gone));
+    }
+
+    pub(super) fn start_keepalive(&mut self, cx: Context<'_>) {
+        if cx.rules.keepalive_s > 0 {
+            self.keepalive_at = Some(cx.now.after_ms(u64::from(cx.rules.keepalive_s) * 1000));
+        }
+    }
+
+    /// Sends the next event if nothing is in flight.
+    pub(super) fn pump(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        if self.outbox.lane != Lane::Idle {
+            return;
+        }
+        if self.outbox.is_stale && !self.monitors.is_empty() {
+            self.outbox.is_stale = false;
+            let events = reconcile(&self.line, &self.shown, &self.calls);
+            effects.push(Effect::Note(Note::Reconciled { events: events.len() }));
+            for event in events {
+                self.enqueue(cx, event, effects);
+            }
+        }
+        let Some(outgoing) = self.outbox.waiting.pop_front() else { return };
+        self.send(cx, outgoing, effects);
+    }
+
+    fn send(&mut self, cx: Context<'_>, outgoing: Outgoing, effects: &mut Vec<Effect>) {
+        let (message, next_hop) = match &outgoing {
+            Outgoing::Event { xref, body } => {
+                let is_first = self.monitors.first().is_some_and(|monitor| monitor.xref == *xref);
+                if is_first {
+                    let line = self.line.clone();
+                    self.shown.apply(&line, body);
+                }
+                let xml = self.event_xml(xref, body);
+                self.dialog.request("INFO", cx.rules, Some(&xml), true)
+            }
+            Outgoing::KeepAlive => self.dialog.request("INFO", cx.rules, None, true),
+            Outgoing::RepairRoute => self.dialog.request("UPDATE", cx.rules, None, false),
+        };
+        let wait_ms = match &outgoing {
+            Outgoing::RepairRoute => TIMER_F_MS,
+            _ => cx.rules.event_wait_ms,
+        };
+        let cseq = self.dialog.local_cseq;
+        self.outbox.lane = Lane::InFlight(InFlight { cseq, outgoing, wait_until: cx.now.after_ms(wait_ms) });
+        self.start_keepalive(cx);
+        effects.push(Effect::Send { message, next_hop });
+    }
+
+    fn event_xml(&self, xref: &str, body: &EventBody) -> String {
+        let monitor = self.monitors.iter().find(|monitor| monitor.xref == xref).or(self.monitors.first());
+        let namespace = monitor.map_or("", |monitor| monitor.namespace.as_str());
+        xml(&Payload::Event(Event { xref: xref.to_owned(), body: body.clone() }), namespace)
+    }
+
+    /// After a restart: the INFO on the wire goes out again with the same CSeq, branch and bytes. The far side answers a
+    /// repetition it has seen, and takes it as new if it has not.
+    pub(super) fn repeat_in_flight(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        if let Lane::InFlight(flight) = std::mem::take(&mut self.outbox.lane) {
+            self.dialog.local_cseq = flight.cseq - 1;
+            self.send(cx, flight.outgoing, effects);
+        }
+    }
+
+    /// A request of the dialog came in: the far side can be reached again.
+    pub(super) fn outbox_heard(&mut self, _cx: Context<'_>) {
+        if matches!(self.outbox.lane, Lane::Resting { .. }) {
+            self.outbox.release();
+        }
+    }
+
+    pub(super) fn on_response(&mut self, cx: Context<'_>, response: &Message, effects: &mut Vec<Effect>) {
+        let (Some(status), Ok(cseq)) = (response.status(), response.headers.cseq()) else { return };
+        if status < 200 {
+            return;
+        }
+        let is_in_flight = matches!(&self.outbox.lane, Lane::InFlight(flight) if flight.cseq == cseq.number);
+        if !is_in_flight {
+            // Late, but not to be ignored: it is the dialog that is gone, not the request.
+            if matches!(status, 404 | 410 | 481) {
+                effects.push(Effect::End(EndReason::Gone));
+            }
+            return;
+        }
+        let Lane::InFlight(flight) = std::mem::take(&mut self.outbox.lane) else { return };
+        if flight.outgoing == Outgoing::RepairRoute {
+            let is_repaired = status < 300 && self.dialog.refreshed_by(response).is_ok();
+            if !is_repaired {
+                return self.bye(cx, EndReason::RouteLost, effects);
+            }
+            return self.pump(cx, effects);
+        }
+        self.on_answer(cx, status, response, flight, effects);
+        self.pump(cx, effects);
+    }
+
+    /// The table of the rcc sheet, section 1.9.
+    fn on_answer(
+        &mut self,
+        cx: Context<'_>,
+        status: u16,
+        response: &Message,
+        flight: InFlight,
+        effects: &mut Vec<Effect>,
+    ) {
+        match status {
+            200..=299 => self.outbox.rested_ms = 0,
+            404 | 410 | 481 => effects.push(Effect::End(EndReason::Gone)),
+            430 => {
+                let action = response.headers.get("P-Dialog-Recovery-Action").unwrap_or_default().to_ascii_lowercase();
+                self.outbox.waiting.push_front(flight.outgoing);
+                if action.contains("dialog-route-set-update") && !action.contains("registration-route-set-update") {
+                    self.outbox.waiting.push_front(Outgoing::RepairRoute);
+                } else {
+                    self.outbox.lane = Lane::Held;
+                }
+            }
+            408 | 480 | 503 | 504 => self.rest(cx, flight.outgoing),
+            401 | 403 | 407 => effects.push(Effect::Note(Note::NotTrusted { status })),
+            _ => effects.push(Effect::Note(Note::EventDisliked { status })),
+        }
+    }
+
+    pub(super) fn on_undeliverable(&mut self, cx: Context<'_>, cseq: u32, effects: &mut Vec<Effect>) {
+        match std::mem::take(&mut self.outbox.lane) {
+            Lane::InFlight(flight) if flight.cseq == cseq => match flight.outgoing {
+                Outgoing::RepairRoute => effects.push(Effect::End(EndReason::RouteLost)),
+                outgoing => self.rest(cx, outgoing),
+            },
+            lane => self.outbox.lane = lane,
+        }
+    }
+
+    /// Tries the same event again later; after 64 s in all, holds until the far side is heard of.
+    fn rest(&mut self, cx: Context<'_>, outgoing: Outgoing) {
+        if self.outbox.rested_ms >= REST_TOTAL_MAX_MS {
+            self.outbox.waiting.push_front(outgoing);
+            self.outbox.lane = Lane::Held;
+            return;
+        }
+        let rest_ms = (self.outbox.rested_ms + REST_MIN_MS).min(REST_MAX_MS);
+        self.outbox.rested_ms += rest_ms;
+        self.outbox.lane = Lane::Resting { until: cx.now.after_ms(rest_ms), outgoing };
+    }
+
+    pub(super) fn tick_outbox(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        if self.outbox.deadline().is_none_or(|at| cx.now < at) {
+            return;
+        }
+        match std::mem::take(&mut self.outbox.lane) {
+            Lane::InFlight(InFlight { outgoing: Outgoing::RepairRoute, .. }) => {
+                self.bye(cx, EndReason::RouteLost, effects);
+            }
+            // pidgin-sipe answers no INFO at all: an unanswered one alone never ends a dialog.
+            Lane::InFlight(_) => effects.push(Effect::Note(Note::EventUnanswered)),
+            Lane::Resting { outgoing, .. } => self.send(cx, outgoing, effects),
+            lane @ (Lane::Idle | Lane::Held) => self.outbox.lane = lane,
+        }
+    }
+}
