@@ -1,1 +1,72 @@
-//! To be written.
+//! What the node tells: counters under stable names, and the one list of log field names.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Field names of log lines; no other spelling is used anywhere.
+pub mod field {
+    pub const PEER: &str = "peer";
+    pub const CALL_ID: &str = "call_id";
+    pub const SESSION: &str = "session";
+    pub const USER: &str = "user";
+    pub const DEVICE: &str = "device";
+    pub const LINK: &str = "link";
+    pub const REASON: &str = "reason";
+}
+
+/// Counters of one node. Names are closed lists of `&'static str`, so the table is bounded.
+#[derive(Debug, Default)]
+pub struct Counters {
+    named: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    pub requests: AtomicU64,
+    pub responses: AtomicU64,
+    pub events: AtomicU64,
+}
+
+impl Counters {
+    /// Adds one to `group`/`name`, e.g. `sign_in_refused`/`line_unknown`.
+    pub fn count(&self, group: &'static str, name: &'static str) {
+        *self.named.lock().unwrap_or_else(PoisonError::into_inner).entry((group, name)).or_default() += 1;
+    }
+
+    pub fn value(&self, group: &'static str, name: &'static str) -> u64 {
+        self.named.lock().unwrap_or_else(PoisonError::into_inner).get(&(group, name)).copied().unwrap_or_default()
+    }
+
+    /// All named counters, in order.
+    pub fn snapshot(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = named.iter().map(|((group, name), value)| (*group, *name, *value)).collect();
+        let totals = [("sip", "requests", &self.requests), ("sip", "responses", &self.responses)];
+        all.extend(totals.map(|(group, name, value)| (group, name, value.load(Ordering::Relaxed))));
+        all
+    }
+}
+
+/// A number as it may stand in a log: all but the last two digits are masked.
+pub fn masked(number: &str) -> String {
+    let digits = number.chars().filter(char::is_ascii_digit).count();
+    let mut seen = 0;
+    number
+        .chars()
+        .map(|c| {
+            if !c.is_ascii_digit() {
+                return c;
+            }
+            seen += 1;
+            if digits > 4 && seen + 2 <= digits { 'x' } else { c }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_masked_up_to_the_last_two_digits() {
+        assert_eq!(masked("tel:+14255550101"), "tel:+xxxxxxxxx01");
+        assert_eq!(masked("5101"), "5101");
+    }
+}

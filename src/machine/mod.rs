@@ -11,6 +11,7 @@ pub mod effect;
 pub mod input;
 pub mod number;
 pub mod outbox;
+pub mod outside;
 pub mod profile;
 pub mod reconcile;
 pub mod refusal;

@@ -40,7 +40,7 @@ use crate::id::{Moment, SessionId};
 /// Monitors one dialog may hold.
 pub const MONITORS_MAX: usize = 8;
 
-/// The record of a session. Unknown fields of a newer version are kept in `extra` and written back.
+/// The record of a session. What a newer release wrote into it survives in its envelope.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Session {
     pub id: SessionId,
@@ -71,8 +71,6 @@ pub struct Session {
     next_xref: u32,
     #[serde(skip)]
     pub pbx: Pbx,
-    #[serde(flatten)]
-    extra: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A monitor as the client knows it.
@@ -158,7 +156,6 @@ impl Session {
             next_ask: 1,
             next_xref: 1,
             pbx: Pbx::default(),
-            extra: serde_json::Map::new(),
         }
     }
 
