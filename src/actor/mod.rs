@@ -1,3 +1,14 @@
 //! Carriers: actors that carry out what the machines decide. None of them holds a rule.
+//!
+//! A request comes in through [`flow`], the [`door`] finds its session in the [`book`] or signs a user in, the
+//! [`session`] actor steps its machine, commits, and carries the effects out: answers to flows, services to the link
+//! ([`mail`]).
 
+pub mod book;
+pub mod door;
+pub mod flow;
+pub mod flows;
+pub mod links;
 pub mod mail;
+pub mod node;
+pub mod session;

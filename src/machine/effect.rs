@@ -85,3 +85,20 @@ pub enum Note {
     /// A CSTA body could not be read.
     BadBody,
 }
+
+impl Note {
+    /// Stable name in counters and log lines.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::LateCSeq { .. } => "late_cseq",
+            Self::EventUnanswered => "event_unanswered",
+            Self::EventDisliked { .. } => "event_disliked",
+            Self::NotTrusted { .. } => "not_trusted",
+            Self::OutboxOverflow => "outbox_overflow",
+            Self::Reconciled { .. } => "reconciled",
+            Self::MonitorFailed => "monitor_failed",
+            Self::SnapshotFailed => "snapshot_failed",
+            Self::BadBody => "bad_body",
+        }
+    }
+}

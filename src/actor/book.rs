@@ -1,0 +1,84 @@
+//! The book: which session a message belongs to. A cache of the records, shared by all flows of the node; nothing in it
+//! decides anything.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use actix::Addr;
+
+use super::session::SessionActor;
+use crate::id::SessionId;
+use crate::machine::session::Session;
+
+/// Sessions by id (which is our tag), by the far side's half of the dialog, and by endpoint.
+#[derive(Default)]
+pub struct Book(RwLock<Pages>);
+
+#[derive(Default)]
+struct Pages {
+    sessions: HashMap<SessionId, Addr<SessionActor>>,
+    /// `Call-ID`, From tag → session: for INVITEs that come again and for CANCEL.
+    dialogs: HashMap<Arc<str>, SessionId>,
+    /// User, epid, device → session: a new sign-in there supersedes it.
+    endpoints: HashMap<Arc<str>, SessionId>,
+}
+
+impl Book {
+    /// Enters a session, or its new address after a restart. Yields the session it supersedes.
+    pub fn enter(&self, session: &Session, addr: Addr<SessionActor>) -> Option<Addr<SessionActor>> {
+        let mut pages = self.write();
+        pages.sessions.insert(session.id.clone(), addr);
+        let dialog = dialog_key(&session.dialog.call_id, &session.dialog.remote_tag);
+        pages.dialogs.insert(dialog.into(), session.id.clone());
+        let older = pages.endpoints.insert(endpoint_key(session)?.into(), session.id.clone())?;
+        if older == session.id { None } else { pages.sessions.get(&older).cloned() }
+    }
+
+    pub fn leave(&self, session: &Session) {
+        let mut pages = self.write();
+        pages.sessions.remove(&session.id);
+        let dialog = dialog_key(&session.dialog.call_id, &session.dialog.remote_tag);
+        if pages.dialogs.get(dialog.as_str()) == Some(&session.id) {
+            pages.dialogs.remove(dialog.as_str());
+        }
+        if let Some(endpoint) = endpoint_key(session)
+            && pages.endpoints.get(endpoint.as_str()) == Some(&session.id)
+        {
+            pages.endpoints.remove(endpoint.as_str());
+        }
+    }
+
+    /// By our tag.
+    pub fn session(&self, tag: &str) -> Option<Addr<SessionActor>> {
+        self.read().sessions.get(tag).cloned()
+    }
+
+    /// By the far side's half.
+    pub fn dialog(&self, call_id: &str, remote_tag: &str) -> Option<Addr<SessionActor>> {
+        let pages = self.read();
+        let id = pages.dialogs.get(dialog_key(call_id, remote_tag).as_str())?;
+        pages.sessions.get(id).cloned()
+    }
+
+    pub fn sessions_count(&self) -> usize {
+        self.read().sessions.len()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Pages> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Pages> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn dialog_key(call_id: &str, remote_tag: &str) -> String {
+    format!("{call_id}\n{remote_tag}")
+}
+
+/// Without an epid there is nothing to tell an old endpoint from a second computer by.
+fn endpoint_key(session: &Session) -> Option<String> {
+    let epid = session.dialog.epid.as_deref()?;
+    Some(format!("{}\n{epid}\n{}", session.appearance.sip.to_ascii_lowercase(), session.appearance.device))
+}

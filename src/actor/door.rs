@@ -1,0 +1,245 @@
+//! The door: each message of a flow to its session, or an answer on the spot, or a sign-in.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use actix::Addr;
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tracing::{debug, info, warn};
+
+use super::flow;
+use super::flows::FlowHandle;
+use super::node::Node;
+use super::session::{End, Inbound, SessionActor};
+use crate::id::SessionId;
+use crate::machine::effect::NextHop;
+use crate::machine::input::{FlowId, Retire};
+use crate::machine::outside::{Outside, outside};
+use crate::machine::refusal::Refusal;
+use crate::machine::session::{Context, Session};
+use crate::machine::sign_in::{SignIn, refuse, sign_in, unavailable};
+use crate::machine::transaction::Open;
+use crate::sip::Message;
+use crate::store::{CommitRefused, Refusal as StoreRefusal};
+
+/// Carries an accepted connection on this thread until it ends.
+pub async fn welcome<S>(node: Arc<Node>, stream: S, peer: SocketAddr, secure: bool)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let handle = node.flows.open(peer, secure);
+    carry(node, stream, handle).await;
+}
+
+async fn carry<S>(node: Arc<Node>, stream: S, handle: FlowHandle)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    debug!(peer = %handle.peer, flow = handle.id.0, "flow opened");
+    let end = flow::run(stream, &handle, node.flow_options, |message| take(&node, &handle, message)).await;
+    node.flows.closed(handle.id);
+    node.counters.count("flow_end", end.name());
+    debug!(peer = %handle.peer, flow = handle.id.0, reason = end.name(), "flow closed");
+}
+
+/// Opens a flow to `next_hop`, writes `first` on it and carries it from then on; `told` hears whether it was written.
+pub fn open_flow(node: Arc<Node>, next_hop: NextHop, first: Bytes, told: impl FnOnce(bool) + 'static) {
+    actix_rt::spawn(async move {
+        if next_hop.host.is_empty() {
+            return told(false);
+        }
+        match (node.connect)(next_hop.clone()).await {
+            Ok(stream) => {
+                let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), next_hop.port);
+                let peer = stream.remote_address().unwrap_or(nowhere);
+                let handle = node.flows.open(peer, next_hop.secure);
+                node.flows.leads_to(handle.id, next_hop);
+                handle.outgoing.push(first);
+                told(true);
+                carry(node, stream, handle).await;
+            }
+            Err(error) => {
+                warn!(peer = %next_hop.host, reason = %error, "cannot reach the front end; the event is tried again");
+                node.counters.count("connect", "failed");
+                told(false);
+            }
+        }
+    });
+}
+
+/// One message from a flow. Never waits.
+fn take(node: &Arc<Node>, flow: &FlowHandle, message: Box<Message>) {
+    if message.method().is_none() {
+        node.counters.responses.fetch_add(1, Ordering::Relaxed);
+        // Our tag stands in From: the request was ours. Nobody waits for an answer to an answer.
+        if let Some(session) = message.headers.from().ok().and_then(|from| from.tag().and_then(|tag| node.book.session(tag))) {
+            let _ = session.try_send(Inbound { flow: flow.id, message });
+        }
+        return;
+    }
+    node.counters.requests.fetch_add(1, Ordering::Relaxed);
+    if let Some(session) = session_of(node, &message) {
+        return pass_on(node, flow, &session, message);
+    }
+    match outside(&node.rules.load(), flow.id, &message, node.is_draining()) {
+        Outside::Ignore => {}
+        Outside::Answer(response) => {
+            flow.outgoing.push(response.to_bytes());
+        }
+        Outside::Cancel { known, unknown } => {
+            let is_known = far_dialog(node, &message).is_some();
+            flow.outgoing.push(if is_known { known } else { unknown }.to_bytes());
+        }
+        Outside::SignIn(open) => match far_dialog(node, &message) {
+            // The same INVITE again, or a fork of it: the session knows.
+            Some(session) => pass_on(node, flow, &session, message),
+            None => arrive(node, flow, message, open),
+        },
+    }
+}
+
+fn session_of(node: &Node, request: &Message) -> Option<Addr<SessionActor>> {
+    let to = request.headers.to().ok()?;
+    node.book.session(to.tag()?)
+}
+
+fn far_dialog(node: &Node, request: &Message) -> Option<Addr<SessionActor>> {
+    let from = request.headers.from().ok()?;
+    node.book.dialog(request.headers.call_id().ok()?, from.tag()?)
+}
+
+fn pass_on(node: &Arc<Node>, flow: &FlowHandle, session: &Addr<SessionActor>, message: Box<Message>) {
+    if session.try_send(Inbound { flow: flow.id, message: message.clone() }).is_ok() {
+        return;
+    }
+    let Ok(open) = Open::of(flow.id, &message) else { return };
+    if open.method == "ACK" {
+        return;
+    }
+    let rules = node.rules.load();
+    let response = if session.connected() {
+        node.counters.count("session", "mailbox_full");
+        unavailable(Context { rules: &rules, now: node.clock.now() }, &open, 1)
+    } else {
+        open.response_481(&rules)
+    };
+    flow.outgoing.push(response.to_bytes());
+}
+
+/// The dialog the tag names is another one.
+pub(super) fn answer_481(node: &Node, flow: FlowId, request: &Message) {
+    if request.method() == Some("ACK") {
+        return;
+    }
+    if let Ok(open) = Open::of(flow, request) {
+        node.flows.send(flow, open.response_481(&node.rules.load()).to_bytes());
+    }
+}
+
+/// A user signs in: decide, commit the record with its claims, then begin.
+fn arrive(node: &Arc<Node>, flow: &FlowHandle, invite: Box<Message>, open: Open) {
+    let cx_rules = node.rules.load();
+    let cx = Context { rules: &cx_rules, now: node.clock.now() };
+    if node.is_draining() || node.is_full() {
+        node.counters.count("sign_in_refused", if node.is_draining() { "draining" } else { "full" });
+        flow.outgoing.push(unavailable(cx, &open, 60).to_bytes());
+        return;
+    }
+    let Some(id) = fresh_id() else {
+        flow.outgoing.push(unavailable(cx, &open, 60).to_bytes());
+        return;
+    };
+    let link = node.links.pick().name.clone();
+    match sign_in(cx, id.clone(), flow.id, &invite, &open, &link) {
+        SignIn::Refused { response, refusal, user } => {
+            refused(node, refusal, &user, &invite);
+            flow.outgoing.push(response.to_bytes());
+        }
+        SignIn::Welcome { session, effects } => {
+            let key = SessionActor::key(&session.id);
+            let commit = node.records.commit(&key, 0, SessionActor::claims(&session), &*session);
+            let (node, flow) = (node.clone(), flow.clone());
+            match commit.now() {
+                Ok(done) => arrived(&node, &flow, *session, effects, &open, done),
+                Err(commit) => {
+                    node.arriving.fetch_add(1, Ordering::Relaxed);
+                    actix_rt::spawn(async move {
+                        let done = commit.await;
+                        node.arriving.fetch_sub(1, Ordering::Relaxed);
+                        arrived(&node, &flow, *session, effects, &open, done);
+                    });
+                }
+            }
+        }
+    }
+}
+
+fn arrived(
+    node: &Arc<Node>,
+    flow: &FlowHandle,
+    session: Session,
+    effects: Vec<crate::machine::effect::Effect>,
+    open: &Open,
+    done: Result<u64, CommitRefused>,
+) {
+    let rules = node.rules.load();
+    let cx = Context { rules: &rules, now: node.clock.now() };
+    match done {
+        Ok(version) => {
+            info!(
+                session = %session.id, user = %session.appearance.sip, device = %session.appearance.device,
+                link = %session.link, profile = session.profile.name(), "session opened"
+            );
+            node.counters.count("sign_in", session.profile.name());
+            begin(node, session, version, flow.id, effects);
+        }
+        Err(CommitRefused::Refused(StoreRefusal::Claimed { claim, .. })) if claim.starts_with("station/") => {
+            let user = session.appearance.sip.clone();
+            let refusal = Refusal::StationInUseByAnotherUser;
+            node.counters.count("sign_in_refused", refusal.name());
+            warn!(user = %user, device = %session.appearance.device, reason = refusal.name(), "sign-in refused");
+            if let SignIn::Refused { response, .. } = refuse(cx, &session.id, open, refusal, user) {
+                flow.outgoing.push(response.to_bytes());
+            }
+        }
+        // The same INVITE was faster on another flow; its repetition gets the recorded answer.
+        Err(CommitRefused::Refused(StoreRefusal::Claimed { .. })) => {}
+        Err(other) => {
+            warn!(user = %session.appearance.sip, reason = %other, "sign-in not committed");
+            flow.outgoing.push(unavailable(cx, open, 5).to_bytes());
+        }
+    }
+}
+
+/// Starts the actor of a committed session on this thread.
+pub fn begin(
+    node: &Arc<Node>,
+    session: Session,
+    version: u64,
+    flow: FlowId,
+    first: Vec<crate::machine::effect::Effect>,
+) {
+    use actix::{Actor, AsyncContext};
+    let node = node.clone();
+    SessionActor::create(move |ctx| {
+        if let Some(older) = node.book.enter(&session, ctx.address()) {
+            older.do_send(End(Retire::Superseded));
+        }
+        SessionActor::new(node.clone(), session, version, flow, first)
+    });
+}
+
+fn refused(node: &Node, refusal: Option<Refusal>, user: &str, invite: &Message) {
+    let name = refusal.map_or("bad_request", Refusal::name);
+    node.counters.count("sign_in_refused", name);
+    let agent = invite.headers.get("User-Agent").unwrap_or_default();
+    warn!(user, reason = name, agent, "sign-in refused");
+}
+
+/// 64 random bits: unique over nodes and restarts. `None` when the kernel gives no randomness.
+fn fresh_id() -> Option<SessionId> {
+    let bits = getrandom::u64().ok()?;
+    Some(SessionId::new(format!("{bits:016x}")))
+}

@@ -1,0 +1,148 @@
+//! The living flows of this node, and what is waiting to be written on each.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+
+use crate::machine::effect::NextHop;
+use crate::machine::input::FlowId;
+
+/// Bytes waiting on one flow. A peer that reads slower than that loses its connection, not our memory; what it missed it
+/// asks for again.
+pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
+
+/// What waits to be written on one flow. Holds no heap while empty.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    queue: Mutex<Queue>,
+    waker: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    messages: VecDeque<Bytes>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+impl Outgoing {
+    /// False when the flow is closed, or is closed now because its peer reads too slowly.
+    pub fn push(&self, message: Bytes) -> bool {
+        let mut queue = self.lock();
+        if queue.is_closed {
+            return false;
+        }
+        queue.bytes += message.len();
+        if queue.bytes > WAITING_BYTES_MAX {
+            *queue = Queue { is_closed: true, ..Queue::default() };
+        } else {
+            queue.messages.push_back(message);
+        }
+        let is_open = !queue.is_closed;
+        drop(queue);
+        self.waker.wake();
+        is_open
+    }
+
+    /// Ends the flow after what is waiting has been written.
+    pub fn close(&self) {
+        self.lock().is_closed = true;
+        self.waker.wake();
+    }
+
+    /// The next message; `None` when the flow is to end.
+    pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.waker.register(cx.waker());
+        let mut queue = self.lock();
+        match queue.messages.pop_front() {
+            Some(message) => {
+                queue.bytes -= message.len();
+                if queue.messages.is_empty() {
+                    queue.messages = VecDeque::new();
+                }
+                Poll::Ready(Some(message))
+            }
+            None if queue.is_closed => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One flow as the rest of the node knows it.
+#[derive(Clone, Debug)]
+pub struct FlowHandle {
+    pub id: FlowId,
+    pub peer: SocketAddr,
+    pub secure: bool,
+    pub outgoing: Arc<Outgoing>,
+}
+
+/// All flows by id, and which one leads to a next hop.
+#[derive(Debug, Default)]
+pub struct Flows {
+    next: AtomicU64,
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    flows: HashMap<FlowId, FlowHandle>,
+    hops: HashMap<NextHop, FlowId>,
+}
+
+impl Flows {
+    pub fn open(&self, peer: SocketAddr, secure: bool) -> FlowHandle {
+        let id = FlowId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
+        let handle = FlowHandle { id, peer, secure, outgoing: Arc::default() };
+        self.lock().flows.insert(id, handle.clone());
+        handle
+    }
+
+    /// The flow is gone; what was waiting on it is lost.
+    pub fn closed(&self, id: FlowId) {
+        let mut table = self.lock();
+        if let Some(handle) = table.flows.remove(&id) {
+            handle.outgoing.close();
+        }
+        table.hops.retain(|_, flow| *flow != id);
+    }
+
+    /// A flow we opened ourselves leads to this hop.
+    pub fn leads_to(&self, id: FlowId, hop: NextHop) {
+        self.lock().hops.insert(hop, id);
+    }
+
+    pub fn to_hop(&self, hop: &NextHop) -> Option<FlowId> {
+        self.lock().hops.get(hop).copied()
+    }
+
+    /// False when the flow is gone.
+    pub fn send(&self, id: FlowId, message: Bytes) -> bool {
+        let handle = self.lock().flows.get(&id).cloned();
+        handle.is_some_and(|handle| handle.outgoing.push(message))
+    }
+
+    pub fn count(&self) -> usize {
+        self.lock().flows.len()
+    }
+
+    /// Ends every flow after what is waiting has been written.
+    pub fn close_all(&self) {
+        for handle in self.lock().flows.values() {
+            handle.outgoing.close();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,340 @@
+//! The session actor: steps the session's machine, commits its record, then carries the effects out. Its state is a cache
+//! of the record; restart = drop, read the record, resume.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
+use lyncpin_cluster::Claims;
+use tracing::{debug, error, info, warn};
+
+use super::links::LinkMail;
+use super::mail::{Bind, FromLink, HasCalls, Invoke, Recovered, Unbind};
+use super::node::Node;
+use crate::cti::LinkFailed;
+use crate::id::Moment;
+use crate::machine::effect::{EndReason, Effect, NextHop, Note};
+use crate::machine::input::{FlowId, Input, Retire};
+use crate::machine::session::Session;
+use crate::sip;
+use crate::store::{CommitRefused, RecordBody};
+
+/// Messages waiting for one session; more are refused, and asked for again by whoever sent them.
+pub const MAILBOX_MAX: usize = 64;
+
+impl RecordBody for Session {
+    const KIND: u8 = 1;
+}
+
+/// A SIP message of this session's dialog.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Inbound {
+    pub flow: FlowId,
+    pub message: Box<sip::Message>,
+}
+
+/// Ends the session from outside.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct End(pub Retire);
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Undelivered {
+    cseq: u32,
+}
+
+/// One session on this node.
+pub struct SessionActor {
+    node: Arc<Node>,
+    session: Session,
+    /// Version of the record this state is a cache of.
+    version: u64,
+    /// The flow the dialog was last heard on.
+    flow: FlowId,
+    link: Option<LinkMail>,
+    timer: Option<(Moment, SpawnHandle)>,
+    inputs: VecDeque<Input>,
+    /// What to do before the first input: after a sign-in the 200, after a restart what `resume` said.
+    first: Vec<Effect>,
+    is_over: bool,
+}
+
+impl SessionActor {
+    /// For a session just committed, or loaded from its record.
+    pub fn new(node: Arc<Node>, session: Session, version: u64, flow: FlowId, first: Vec<Effect>) -> Self {
+        Self {
+            node,
+            session,
+            version,
+            flow,
+            link: None,
+            timer: None,
+            inputs: VecDeque::new(),
+            first,
+            is_over: false,
+        }
+    }
+
+    pub fn key(id: &crate::id::SessionId) -> String {
+        format!("session/{id}")
+    }
+
+    pub fn claims(session: &Session) -> Claims {
+        Claims::new(session.claims())
+    }
+
+    fn now(&self) -> Moment {
+        self.node.clock.now()
+    }
+
+    fn take(&mut self, input: Input, ctx: &mut Context<Self>) {
+        self.inputs.push_back(input);
+        self.work(ctx);
+    }
+
+    /// One input at a time: step, commit, carry out. While a commit is under way the mailbox waits.
+    fn work(&mut self, ctx: &mut Context<Self>) {
+        while let Some(input) = self.inputs.pop_front() {
+            if self.is_over {
+                return;
+            }
+            let rules = self.node.rules.load();
+            let cx = crate::machine::session::Context { rules: &rules, now: self.now() };
+            let effects = self.session.step(cx, input);
+            if !self.commit(effects, ctx) {
+                return;
+            }
+        }
+        self.arm(ctx);
+    }
+
+    /// Commits the record and carries the effects out; false when that goes on later, under `ctx.wait`.
+    fn commit(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) -> bool {
+        let key = Self::key(&self.session.id);
+        let is_over = effects.iter().any(|effect| matches!(effect, Effect::End(_)));
+        let commit = if is_over {
+            self.node.records.remove(&key, self.version)
+        } else {
+            self.node.records.commit(&key, self.version, Self::claims(&self.session), &self.session)
+        };
+        match commit.now() {
+            Ok(done) => {
+                self.committed(done, effects, ctx);
+                true
+            }
+            Err(commit) => {
+                let wait = commit.into_actor(self).map(move |done, this, ctx| {
+                    this.committed(done, effects, ctx);
+                    this.work(ctx);
+                });
+                ctx.wait(wait);
+                false
+            }
+        }
+    }
+
+    fn committed(&mut self, done: Result<u64, CommitRefused>, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        match done {
+            Ok(version) => {
+                self.version = version;
+                for effect in effects {
+                    self.carry_out(effect, ctx);
+                }
+            }
+            // Another owner has the record, or nobody knows: no effect without the record that explains it.
+            Err(refused) => {
+                error!(session = %self.session.id, reason = %refused, "record not committed; the session stops here");
+                self.is_over = true;
+                self.node.book.leave(&self.session);
+                ctx.stop();
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect, ctx: &mut Context<Self>) {
+        match effect {
+            Effect::Respond { flow, message } => {
+                self.node.flows.send(flow, message.to_bytes());
+            }
+            Effect::Send { message, next_hop } => self.send(message, next_hop, ctx),
+            Effect::Invoke { ask, service, deadline } => {
+                let session = self.session.id.clone();
+                let invoke = Invoke { session, ask, service, deadline_ms: deadline.ms_from(self.now()) };
+                let is_taken = self.link.as_ref().is_some_and(|link| link.invoke.try_send(invoke).is_ok());
+                if !is_taken {
+                    self.inputs.push_back(Input::Settled { ask, result: Err(LinkFailed::NotSent) });
+                }
+            }
+            Effect::Recovered => {
+                if let Some(link) = &self.link {
+                    // Lost when the link is that busy: its own guard lets the next session on.
+                    let _ = link.recovered.try_send(Recovered { session: self.session.id.clone() });
+                }
+            }
+            Effect::HasCalls(has_calls) => {
+                if let Some(link) = &self.link {
+                    let _ = link.has_calls.try_send(HasCalls { session: self.session.id.clone(), has_calls });
+                }
+            }
+            Effect::Note(note) => self.note(&note),
+            Effect::End(reason) => self.end(reason, ctx),
+        }
+    }
+
+    /// Over the flow the dialog was last heard on, or one that leads to the hop, or a new one.
+    fn send(&mut self, message: sip::Message, next_hop: NextHop, ctx: &mut Context<Self>) {
+        self.node.counters.count("sip_sent", "requests");
+        let bytes = message.to_bytes();
+        if self.node.flows.send(self.flow, bytes.clone()) {
+            return;
+        }
+        if let Some(flow) = self.node.flows.to_hop(&next_hop)
+            && self.node.flows.send(flow, bytes.clone())
+        {
+            return;
+        }
+        let cseq = self.session.dialog.local_cseq;
+        let me = ctx.address();
+        super::door::open_flow(self.node.clone(), next_hop, bytes, move |is_sent| {
+            if !is_sent {
+                me.do_send(Undelivered { cseq });
+            }
+        });
+    }
+
+    fn note(&self, note: &Note) {
+        let name = note.name();
+        self.node.counters.count("session", name);
+        match note {
+            Note::NotTrusted { status } => error!(
+                session = %self.session.id,
+                status,
+                "the front end does not trust this gateway: check that its host is a trusted application and its certificate name matches"
+            ),
+            Note::MonitorFailed | Note::SnapshotFailed | Note::OutboxOverflow => {
+                warn!(session = %self.session.id, device = %self.session.appearance.device, reason = name);
+            }
+            _ => debug!(session = %self.session.id, reason = name),
+        }
+    }
+
+    fn end(&mut self, reason: EndReason, ctx: &mut Context<Self>) {
+        info!(session = %self.session.id, user = %self.session.appearance.sip, reason = reason.name(), "session closed");
+        self.node.counters.count("session_end", reason.name());
+        self.is_over = true;
+        self.node.book.leave(&self.session);
+        if let Some(link) = &self.link {
+            // Past the bound, once a session: the PBX's monitor must not outlive it.
+            link.unbind.do_send(Unbind { session: self.session.id.clone() });
+        }
+        ctx.stop();
+    }
+
+    /// One timer a session, for the earliest deadline; one that comes too early only looks and sleeps again.
+    fn arm(&mut self, ctx: &mut Context<Self>) {
+        if self.is_over {
+            return;
+        }
+        let deadline = self.session.deadline();
+        match self.timer {
+            Some((armed, _)) if armed <= deadline => return,
+            Some((_, handle)) => {
+                ctx.cancel_future(handle);
+            }
+            None => {}
+        }
+        let delay = Duration::from_millis(deadline.ms_from(self.now()).max(1));
+        let handle = ctx.run_later(delay, |this, ctx| {
+            this.timer = None;
+            if this.session.deadline() <= this.now() {
+                this.take(Input::Tick, ctx);
+            } else {
+                this.arm(ctx);
+            }
+        });
+        self.timer = Some((deadline, handle));
+    }
+}
+
+impl Actor for SessionActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX_MAX);
+        let addr = ctx.address();
+        for effect in std::mem::take(&mut self.first) {
+            self.carry_out(effect, ctx);
+        }
+        self.link = self.node.links.by_name(&self.session.link).and_then(|seat| seat.mail());
+        if let Some(link) = &self.link {
+            // Past the bound, once a life of the actor: without it the session would hear nothing of its link.
+            link.bind.do_send(Bind {
+                session: self.session.id.clone(),
+                inbox: addr.recipient(),
+                has_calls: !self.session.calls.is_empty(),
+            });
+        }
+        self.work(ctx);
+    }
+}
+
+impl Handler<Inbound> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, inbound: Inbound, ctx: &mut Self::Context) {
+        let Inbound { flow, message } = inbound;
+        let dialog = &self.session.dialog;
+        let headers = &message.headers;
+        let is_request = message.method().is_some();
+        let far = if is_request { headers.from() } else { headers.to() };
+        let is_ours = headers.call_id().is_ok_and(|call_id| call_id == dialog.call_id)
+            && far.is_ok_and(|far| far.tag() == Some(dialog.remote_tag.as_str()));
+        if !is_ours {
+            if is_request {
+                super::door::answer_481(&self.node, flow, &message);
+            }
+            return;
+        }
+        self.flow = flow;
+        let input = if is_request { Input::Request { flow, message } } else { Input::Response { message } };
+        self.take(input, ctx);
+    }
+}
+
+impl Handler<Undelivered> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, undelivered: Undelivered, ctx: &mut Self::Context) {
+        self.take(Input::Undeliverable { cseq: undelivered.cseq }, ctx);
+    }
+}
+
+impl Handler<End> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
+        self.take(Input::Retire { why: end.0 }, ctx);
+    }
+}
+
+impl Handler<FromLink> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, word: FromLink, ctx: &mut Self::Context) {
+        let input = match word {
+            FromLink::Up { .. } => {
+                let features = self.node.links.by_name(&self.session.link).and_then(|seat| seat.features());
+                Input::LinkUp { features }
+            }
+            FromLink::Down => Input::LinkDown,
+            FromLink::Settled { ask, result } => Input::Settled { ask, result },
+            FromLink::Event(event) => Input::PbxEvent { event },
+            FromLink::Missed => Input::Missed,
+        };
+        self.take(input, ctx);
+    }
+}
+
