@@ -1,1 +1,26 @@
-//! To be written.
+//! Configuration: a TOML file, parsed, checked and typed, with units in the names.
+//!
+//! Each section is written once (`settings!`): that gives its struct, its defaults, its reader and its documentation.
+//! Reading goes on after a fault, so one run tells every fault. Unknown keys are faults. Secrets are only named here.
+
+mod address;
+mod cross;
+mod cti;
+mod load;
+mod problem;
+mod profile;
+mod reader;
+mod secret;
+mod section;
+mod sip;
+mod value;
+
+pub use address::{CtiAddress, Dialect, Host, ListenAddress, Network, PeerName, Security, Unfit};
+pub use cti::{Cti, LINKS_MAX};
+pub use load::{CONFIG_BYTES_MAX, Checked, check, examine, load, reference};
+pub use problem::{Problem, Severity, sort};
+pub use profile::{PROFILES_MAX, Profile};
+pub use reader::{Key, Lines};
+pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretSource};
+pub use section::{Config, Lab, Log, LogFormat, LogLevel, Node, UserEntry, Users};
+pub use sip::{Limits, Sip, Tls, TlsVersion, Transport};
