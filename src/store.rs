@@ -169,17 +169,35 @@ impl Records {
 #[must_use = "a change whose outcome nobody reads may have been refused"]
 pub struct Commit(Result<Pending<Reply>, Option<CommitRefused>>);
 
+impl Commit {
+    /// The outcome when the store has it already, as a store on one node always does; else the change under way.
+    pub fn now(self) -> Result<Result<u64, CommitRefused>, Self> {
+        match self.0 {
+            Ok(pending) => match pending.now() {
+                Ok(reply) => Ok(reply.map_err(CommitRefused::from).and_then(version_of)),
+                Err(pending) => Err(Self(Ok(pending))),
+            },
+            Err(refused) => Ok(Err(refused.expect("a future is not polled after it is ready"))),
+        }
+    }
+}
+
 impl Future for Commit {
     type Output = Result<u64, CommitRefused>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Ok(pending) => Pin::new(pending).poll(cx).map(|reply| match reply? {
-                Reply::Applied { versions } if versions.len() == 1 => Ok(versions[0]),
-                other => Err(unexpected(other)),
-            }),
+            Ok(pending) => Pin::new(pending).poll(cx).map(|reply| version_of(reply?)),
             Err(refused) => Poll::Ready(Err(refused.take().expect("a future is not polled after it is ready"))),
         }
+    }
+}
+
+/// The new version of the one record a change was about.
+fn version_of(reply: Reply) -> Result<u64, CommitRefused> {
+    match reply {
+        Reply::Applied { versions } if versions.len() == 1 => Ok(versions[0]),
+        other => Err(unexpected(other)),
     }
 }
 
