@@ -153,6 +153,13 @@ impl EventBody {
 }
 
 impl Event {
+    connection_walk!();
+    device_walks!();
+
+    fn for_each_place<'a>(&'a mut self, visit: &mut dyn FnMut(Place<'a>)) {
+        self.body.for_each_place(visit);
+    }
+
     /// See [`EventBody::local`].
     pub fn local(&self) -> Option<LocalState> {
         self.body.local()
