@@ -7,7 +7,8 @@ use toml::de::{DeTable, DeValue};
 
 use super::problem::{Problem, sort};
 use super::reader::{Input, Key, Lines, Setting};
-use super::{Config, cross};
+use super::section::UsersFile;
+use super::{Config, UserEntry, cross};
 
 /// Size of a configuration file at most; many users belong into the users file.
 pub const CONFIG_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -37,15 +38,29 @@ pub fn check(text: &str) -> Result<Config, Vec<Problem>> {
 /// As [`check`], for a caller who also wants warnings and line numbers.
 pub fn examine(text: &str) -> Checked {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let known = Config::keys("").into_iter().filter(|key| !key.is_table).map(|key| key.path).collect();
-    let input = Input::new(text, known);
     if text.len() > CONFIG_BYTES_MAX {
         let problem = Problem::fault("too_long", "").value(format!("{} bytes", text.len()));
         let problem = problem.allowed(format!("a configuration has at most {CONFIG_BYTES_MAX} bytes"));
-        input.tell(problem.remedy("put the users into a file of their own and name it in [users] file"));
-        let (problems, lines) = input.finish();
-        return Checked { config: Config::default(), problems, lines };
+        let problem = problem.remedy("put the users into a file of their own and name it in [users] file");
+        return Checked { config: Config::default(), problems: vec![problem], lines: Lines::default() };
     }
+    let (config, mut problems, lines) = read::<Config>(text);
+    if problems.iter().all(|problem| problem.rule != "syntax") {
+        problems.extend(cross::check(&config, &lines, &problems));
+    }
+    sort(&mut problems);
+    Checked { config, problems, lines }
+}
+
+/// The `[[user]]` tables of a users file, with what is wrong and where they stand.
+pub fn examine_users(text: &str) -> (Vec<UserEntry>, Vec<Problem>, Lines) {
+    let (file, problems, lines) = read::<UsersFile>(text.strip_prefix('\u{feff}').unwrap_or(text));
+    (file.user, problems, lines)
+}
+
+fn read<T: Setting + Default>(text: &str) -> (T, Vec<Problem>, Lines) {
+    let known = T::keys("").into_iter().filter(|key| !key.is_table).map(|key| key.path).collect();
+    let input = Input::new(text, known);
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let span = error.span().unwrap_or_default();
@@ -57,17 +72,12 @@ pub fn examine(text: &str) -> Checked {
     }
     let span = document.span();
     let document = Spanned::new(span, DeValue::Table(document.into_inner()));
-    let config = Config::read(&input, &document, "", "a table").unwrap_or_default();
+    let found = T::read(&input, &document, "", "a table").unwrap_or_default();
     let (mut problems, lines) = input.finish();
-    if errors.is_empty() {
-        problems.extend(cross::check(&config, &lines, &problems));
-    } else {
-        // What the parser skipped is not missing, and what it made of a broken line is not what was meant.
-        let broken: Vec<_> = problems.iter().filter(|problem| problem.rule == "syntax").map(|p| p.line).collect();
-        problems.retain(|p| p.rule == "syntax" || (p.rule != "missing" && !broken.contains(&p.line)));
-    }
-    sort(&mut problems);
-    Checked { config, problems, lines }
+    // What the parser skipped is not missing, and what it made of a broken line is not what was meant.
+    let broken: Vec<_> = problems.iter().filter(|problem| problem.rule == "syntax").map(|p| p.line).collect();
+    problems.retain(|p| p.rule == "syntax" || broken.is_empty() || (p.rule != "missing" && !broken.contains(&p.line)));
+    (found, problems, lines)
 }
 
 /// Reads a file; its relative paths start at its folder. A file that cannot be read is a problem like any other.

@@ -17,7 +17,7 @@ mod value;
 
 pub use address::{CtiAddress, Dialect, Host, ListenAddress, Network, PeerName, Security, Unfit};
 pub use cti::{Cti, LINKS_MAX};
-pub use load::{CONFIG_BYTES_MAX, Checked, check, examine, load, reference};
+pub use load::{CONFIG_BYTES_MAX, Checked, check, examine, examine_users, load, reference};
 pub use problem::{Problem, Severity, sort};
 pub use profile::{PROFILES_MAX, Profile};
 pub use reader::{Key, Lines};

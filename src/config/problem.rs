@@ -22,7 +22,7 @@ pub struct Problem {
     pub file: Option<String>,
     /// From 1; `None` when something is missing altogether.
     pub line: Option<usize>,
-    /// From 1, in characters.
+    /// From 1: characters in TOML, fields in CSV.
     pub column: Option<usize>,
     /// `cti[8].name`, counted from 0; empty when the text as a whole is meant.
     pub key: String,

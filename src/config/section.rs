@@ -62,6 +62,13 @@ settings! {
     }
 }
 
+settings! {
+    /// A users file in TOML: [[user]] tables and nothing else.
+    pub struct UsersFile {
+        user: Vec<UserEntry> = Vec::new();
+    }
+}
+
 choice! {
     /// The form of log lines.
     pub enum LogFormat {
