@@ -5,10 +5,16 @@
 //! ([`mail`]).
 
 pub mod book;
+pub mod child;
 pub mod door;
 pub mod flow;
 pub mod flows;
+pub mod intensity;
 pub mod links;
 pub mod mail;
 pub mod node;
+pub mod poison;
 pub mod session;
+pub mod spec;
+pub mod supervisor;
+pub mod tree;
