@@ -18,7 +18,7 @@
 //!
 //! `LYNCPIN_BLESS=1 cargo test --test session_flows` rewrites the `< ` lines: read the difference before you keep it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,7 +63,7 @@ fn rules() -> Rules {
         cseq_tolerant: true,
         phone_context: "dialstring".into(),
         features: Arc::new(Features::standard()),
-        switches: BTreeMap::new(),
+        switches: Vec::new(),
         directory: Arc::new(directory),
     }
 }
@@ -156,15 +156,14 @@ impl Rig {
             "keepalive_s" => self.rules.keepalive_s = value.parse().expect("a number"),
             "cseq_tolerant" => self.rules.cseq_tolerant = value == "true",
             switch => {
-                for profile in lyncpin::machine::profile::Profile::ALL {
-                    let switches = self.rules.switches.entry(profile.name()).or_default();
-                    match switch {
-                        "extra_clear_after_transfer" => switches.extra_clear_after_transfer = value == "true",
-                        "service_initiated" => switches.service_initiated = value == "true",
-                        "catch_up_events" => switches.catch_up_events = value == "true",
-                        other => panic!("unknown rule `{other}`"),
-                    }
+                let mut switches = self.rules.switches("");
+                match switch {
+                    "extra_clear_after_transfer" => switches.extra_clear_after_transfer = value == "true",
+                    "service_initiated" => switches.service_initiated = value == "true",
+                    "catch_up_events" => switches.catch_up_events = value == "true",
+                    other => panic!("unknown rule `{other}`"),
                 }
+                self.rules.switches = vec![(String::new(), switches)];
             }
         }
     }

@@ -220,29 +220,3 @@ fn with_csta(message: &mut Message, body: Option<&str>) {
         message.body = bytes::Bytes::copy_from_slice(body.as_bytes());
     }
 }
-
-/// Reason phrases of the statuses this gateway sends (RFC 3261 §21; RFC 4028 §6; RFC 3903 names none of ours).
-pub fn reason(status: u16) -> &'static str {
-    match status {
-        100 => "Trying",
-        200 => "OK",
-        400 => "Bad Request",
-        403 => "Forbidden",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        413 => "Request Entity Too Large",
-        415 => "Unsupported Media Type",
-        416 => "Unsupported URI Scheme",
-        420 => "Bad Extension",
-        422 => "Session Interval Too Small",
-        481 => "Call/Transaction Does Not Exist",
-        482 => "Loop Detected",
-        483 => "Too Many Hops",
-        487 => "Request Terminated",
-        500 => "Server Internal Error",
-        503 => "Service Unavailable",
-        504 => "Server Time-out",
-        505 => "Version Not Supported",
-        _ => "Unknown",
-    }
-}

@@ -1,10 +1,10 @@
 //! Requests outside a dialog, or of a dialog nobody knows: which are answered here, and how (rcc sheet 1.10, 1.12).
 
-use super::dialog::{ALLOW, CSTA_TYPE, reason};
+use super::dialog::{ALLOW, CSTA_TYPE};
 use super::input::FlowId;
 use super::rules::Rules;
 use super::transaction::{Open, fingerprint};
-use crate::sip::{Message, Uri};
+use crate::sip::{Message, Uri, reason_of};
 
 /// What to do with a request that belongs to no session here.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub fn outside(rules: &Rules, flow: FlowId, request: &Message, is_draining: bool
     };
     let tag = format!("{:016x}", fingerprint(format!("{}{}", open.call_id, open.vias.join(",")).as_bytes()));
     let answer = |status: u16| {
-        let mut response = open.response(status, reason(status), Some(&tag));
+        let mut response = open.response(status, reason_of(status), Some(&tag));
         response.headers.push("Server", &rules.product);
         response
     };
@@ -93,7 +93,7 @@ fn sent_by(via: &str) -> Option<&str> {
 impl Open {
     /// 481: the dialog is not known here, and none is invented. The To stays as it is.
     pub fn response_481(&self, rules: &Rules) -> Message {
-        let mut response = self.response(481, reason(481), None);
+        let mut response = self.response(481, reason_of(481), None);
         response.headers.push("Server", &rules.product);
         response
     }

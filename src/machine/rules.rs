@@ -1,10 +1,9 @@
 //! The numbers and names a session decides with: one value for the whole node, made from the configuration.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::directory::Directory;
-use super::profile::{Profile, Switches};
+use super::profile::Switches;
 use crate::csta::Features;
 
 /// Immutable; a reload makes a new one.
@@ -43,15 +42,26 @@ pub struct Rules {
     pub phone_context: String,
     /// What we offer when the PBX does not say.
     pub features: Arc<Features>,
-    pub switches: BTreeMap<&'static str, Switches>,
+    /// By the beginning of the User-Agent; the longest that fits wins.
+    pub switches: Vec<(String, Switches)>,
     pub directory: Arc<Directory>,
 }
 
 impl Rules {
-    pub fn switches(&self, profile: Profile) -> Switches {
-        self.switches.get(profile.name()).copied().unwrap_or_default()
+    pub fn switches(&self, user_agent: &str) -> Switches {
+        let fitting = self.switches.iter().filter(|(prefix, _)| user_agent.starts_with(prefix.as_str()));
+        fitting.max_by_key(|(prefix, _)| prefix.len()).map(|(_, switches)| *switches).unwrap_or_default()
     }
 }
+
+/// OutOfServiceEvent is reported when a link has been down this long; a shorter loss is nobody's business.
+pub const OUT_OF_SERVICE_AFTER_MS: u64 = 2_000;
+/// A refresh reports `partiallyDisabled` when the link has been down this long: pidgin-sipe then drops its features.
+pub const STATUS_GRACE_MS: u64 = 120_000;
+/// An INFO is answered before the client's Timer F runs out.
+pub const INFO_TIMEOUT_MS: u64 = 28_000;
+/// A session without session timer lives this long without a refresh: the front end's route expires after 12 to 24 h.
+pub const IDLE_EXPIRES_S: u32 = 25 * 3600;
 
 /// RFC 3261 timers (§17.1.1.1), milliseconds.
 pub const T1_MS: u64 = 500;

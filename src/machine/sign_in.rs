@@ -1,6 +1,6 @@
 //! Sign-in: what an INVITE outside a dialog is answered (rcc sheet 1.2, 1.3), as a pure decision.
 
-use super::dialog::{CSTA_TYPE, Dialog, reason};
+use super::dialog::{CSTA_TYPE, Dialog};
 use super::effect::Effect;
 use super::input::FlowId;
 use super::profile::Profile;
@@ -12,7 +12,7 @@ use super::session::{interval_too_small, is_csta, record_routes, unknown_extensi
 use super::transaction::{AnswerBody, Open};
 use crate::csta::{Payload, Service, decode};
 use crate::id::SessionId;
-use crate::sip::{Message, NameAddr};
+use crate::sip::{Message, NameAddr, reason_of};
 
 /// What becomes of the INVITE.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub fn sign_in(cx: Context<'_>, id: SessionId, flow: FlowId, invite: &Message, o
     let user = user_of(invite);
     let no = |response: Message, refusal| SignIn::Refused { response, refusal, user: user.clone() };
     let plain = |status: u16| {
-        let mut response = open.response(status, reason(status), Some(id.as_str()));
+        let mut response = open.response(status, reason_of(status), Some(id.as_str()));
         response.headers.push("Server", &cx.rules.product);
         response
     };
@@ -88,7 +88,7 @@ pub fn sign_in(cx: Context<'_>, id: SessionId, flow: FlowId, invite: &Message, o
 /// The answer to a user who may not have the line: 403 or 404, with the reason by its stable name.
 pub fn refuse(cx: Context<'_>, id: &SessionId, open: &Open, refusal: Refusal, user: String) -> SignIn {
     let status = refusal.status();
-    let mut response = open.response(status, reason(status), Some(id.as_str()));
+    let mut response = open.response(status, reason_of(status), Some(id.as_str()));
     response.headers.push("Server", &cx.rules.product);
     response.headers.push("Warning", warning(cx, refusal.name()));
     SignIn::Refused { response, refusal: Some(refusal), user }
@@ -96,7 +96,7 @@ pub fn refuse(cx: Context<'_>, id: &SessionId, open: &Open, refusal: Refusal, us
 
 /// 503 with Retry-After: draining, or full.
 pub fn unavailable(cx: Context<'_>, open: &Open, retry_after_s: u32) -> Message {
-    let mut response = open.response(503, reason(503), None);
+    let mut response = open.response(503, reason_of(503), None);
     response.headers.push("Server", &cx.rules.product);
     response.headers.push("Retry-After", retry_after_s.to_string());
     response

@@ -124,14 +124,14 @@ fn an_event_tells_its_call_state_and_cause() {
     };
     let mut event = Event { xref: "m".to_owned(), body };
     assert_eq!((event.call(), event.local(), event.cause()), (Some("7"), Some(LocalState::Hold), Some("consultation")));
-    event.set_local(Some(LocalState::Connected));
+    event.body.set_local(Some(LocalState::Connected));
     assert_eq!(event.local(), Some(LocalState::Connected));
-    event.connections_mut()[0].call = String::new();
+    event.body.connections_mut()[0].call = String::new();
     assert_eq!(event.call(), None);
 
     let device = DeviceRef::NotKnown;
     let mut event = Event { xref: "m".to_owned(), body: EventBody::DoNotDisturb { device, on: true } };
-    event.set_local(Some(LocalState::Hold));
+    event.body.set_local(Some(LocalState::Hold));
     assert_eq!((event.call(), event.local(), event.cause()), (None, None, None));
 }
 

@@ -292,7 +292,7 @@ impl Session {
     /// The truth is here: settle what was open, tell the client the difference, let what waited go on.
     fn truth_known(&mut self, cx: Context<'_>, truth: Calls, effects: &mut Vec<Effect>) {
         self.settle(cx, &truth, effects);
-        if std::mem::take(&mut self.pbx.is_first_look) && !cx.rules.switches(self.profile).catch_up_events {
+        if std::mem::take(&mut self.pbx.is_first_look) && !cx.rules.switches(&self.dialog.user_agent).catch_up_events {
             self.calls = truth.clone();
             self.shown = truth;
         } else {
@@ -348,7 +348,7 @@ impl Session {
     pub(super) fn monitor_granted(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
         if self.pbx.is_down() {
             self.out_of_service(cx, effects);
-        } else if self.pbx.is_ready() && self.monitors.len() == 1 && cx.rules.switches(self.profile).catch_up_events {
+        } else if self.pbx.is_ready() && self.monitors.len() == 1 && cx.rules.switches(&self.dialog.user_agent).catch_up_events {
             for event in reconcile(&self.line, &Calls::default(), &self.calls.clone()) {
                 self.enqueue(cx, event, effects);
             }

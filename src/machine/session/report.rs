@@ -33,7 +33,7 @@ impl Session {
         }
         self.natives.retain(|ours, _| self.calls.contains(ours) || ended.contains(ours));
         self.enqueue(cx, event, effects);
-        if cx.rules.switches(self.profile).extra_clear_after_transfer {
+        if cx.rules.switches(&self.dialog.user_agent).extra_clear_after_transfer {
             for call in ended {
                 let event = EventBody::ConnectionCleared {
                     connection: crate::csta::ConnectionId::new(call, line.as_str()),
@@ -49,7 +49,7 @@ impl Session {
     /// One INFO for each of the client's monitors.
     pub(super) fn enqueue(&mut self, cx: Context<'_>, event: EventBody, effects: &mut Vec<Effect>) {
         let is_hidden =
-            matches!(event, EventBody::ServiceInitiated { .. }) && !cx.rules.switches(self.profile).service_initiated;
+            matches!(event, EventBody::ServiceInitiated { .. }) && !cx.rules.switches(&self.dialog.user_agent).service_initiated;
         if is_hidden {
             return;
         }

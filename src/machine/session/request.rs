@@ -2,12 +2,12 @@
 
 use super::{Context, Session};
 use crate::csta::{Outcome, Payload, XmlError, decode, encode};
-use crate::machine::dialog::{ALLOW, CSTA_TYPE, UNDERSTOOD, reason};
+use crate::machine::dialog::{ALLOW, CSTA_TYPE, UNDERSTOOD};
 use crate::machine::effect::{Effect, EndReason, Note};
 use crate::machine::input::FlowId;
 use crate::machine::rules::{T1_MS, T2_MS};
 use crate::machine::transaction::{AnswerBody, Answered, Open, Order, RemoteCSeq};
-use crate::sip::Message;
+use crate::sip::{Message, reason_of};
 
 impl Session {
     pub(super) fn on_request(&mut self, cx: Context<'_>, flow: FlowId, request: &Message, effects: &mut Vec<Effect>) {
@@ -29,7 +29,7 @@ impl Session {
         self.outbox_heard(cx);
         let refused = unknown_extension(request);
         if !refused.is_empty() {
-            let mut response = self.dialog.answer(&open, 420, reason(420), cx.rules, None);
+            let mut response = self.dialog.answer(&open, 420, reason_of(420), cx.rules, None);
             response.headers.push("Unsupported", refused.join(", "));
             self.respond(&open, response, effects);
             return;
@@ -39,12 +39,12 @@ impl Session {
             "INVITE" => self.on_reinvite(cx, &open, request, effects),
             "UPDATE" => self.on_update(cx, &open, request, effects),
             "BYE" => {
-                let response = self.dialog.answer(&open, 200, reason(200), cx.rules, None);
+                let response = self.dialog.answer(&open, 200, reason_of(200), cx.rules, None);
                 self.respond(&open, response, effects);
                 effects.push(Effect::End(EndReason::SignedOut));
             }
             "OPTIONS" => {
-                let mut response = self.dialog.answer(&open, 200, reason(200), cx.rules, None);
+                let mut response = self.dialog.answer(&open, 200, reason_of(200), cx.rules, None);
                 response.headers.push("Accept", CSTA_TYPE);
                 response.headers.push("Allow", ALLOW);
                 response.headers.push("Supported", "timer");
@@ -53,7 +53,7 @@ impl Session {
             // Never answered, by their definition.
             "BENOTIFY" => {}
             _ => {
-                let mut response = self.dialog.answer(&open, 405, reason(405), cx.rules, None);
+                let mut response = self.dialog.answer(&open, 405, reason_of(405), cx.rules, None);
                 response.headers.push("Allow", ALLOW);
                 self.respond(&open, response, effects);
             }
@@ -91,7 +91,7 @@ impl Session {
             "INVITE" | "UPDATE" if answer.status == 200 => {
                 self.dialog.accept(open, &record_routes(request), cx.rules, body.as_deref())
             }
-            _ => self.dialog.answer(open, answer.status, reason(answer.status), cx.rules, body.as_deref()),
+            _ => self.dialog.answer(open, answer.status, reason_of(answer.status), cx.rules, body.as_deref()),
         };
         effects.push(Effect::Respond { flow: open.flow, message: response });
         true
@@ -128,7 +128,7 @@ impl Session {
     fn on_reinvite(&mut self, cx: Context<'_>, open: &Open, request: &Message, effects: &mut Vec<Effect>) {
         if request.headers.to().is_ok_and(|to| to.tag().is_none()) {
             // The same INVITE by another path: merged request, RFC 3261 §8.2.2.2.
-            let response = self.dialog.answer(open, 482, reason(482), cx.rules, None);
+            let response = self.dialog.answer(open, 482, reason_of(482), cx.rules, None);
             self.respond(open, response, effects);
             return;
         }
@@ -159,14 +159,14 @@ impl Session {
             }
         };
         if let Err(refusal) = cx.rules.directory.appearance(&self.appearance.sip, Some(&self.line)) {
-            let mut response = self.dialog.answer(open, refusal.status(), reason(refusal.status()), cx.rules, None);
+            let mut response = self.dialog.answer(open, refusal.status(), reason_of(refusal.status()), cx.rules, None);
             response.headers.push("Warning", warning(cx, refusal.name()));
             self.respond(open, response, effects);
             self.bye(cx, EndReason::Closed, effects);
             return;
         }
         if let Err(problem) = self.dialog.refresh(request, cx.rules, cx.now) {
-            let mut response = self.dialog.answer(open, 400, reason(400), cx.rules, None);
+            let mut response = self.dialog.answer(open, 400, reason_of(400), cx.rules, None);
             response.headers.push("Warning", warning(cx, &problem.to_string()));
             self.respond(open, response, effects);
             return;
@@ -196,7 +196,7 @@ impl Session {
 
     fn on_info(&mut self, cx: Context<'_>, open: Open, request: &Message, effects: &mut Vec<Effect>) {
         if request.body.is_empty() {
-            let response = self.dialog.answer(&open, 200, reason(200), cx.rules, None);
+            let response = self.dialog.answer(&open, 200, reason_of(200), cx.rules, None);
             self.respond(&open, response, effects);
             return;
         }
@@ -212,7 +212,7 @@ impl Session {
                     Payload::Service(service) => self.serve(cx, open, namespace, service, effects),
                     // What a client says to our own services needs no answer beyond the 200.
                     Payload::Outcome(_) => {
-                        let response = self.dialog.answer(&open, 200, reason(200), cx.rules, None);
+                        let response = self.dialog.answer(&open, 200, reason_of(200), cx.rules, None);
                         self.respond(&open, response, effects);
                     }
                     Payload::Event(_) | Payload::Unknown { .. } => {
@@ -243,7 +243,7 @@ impl Session {
         effects: &mut Vec<Effect>,
     ) {
         let xml = xml(&Payload::Outcome(outcome), namespace);
-        let response = self.dialog.answer(open, 200, reason(200), cx.rules, Some(&xml));
+        let response = self.dialog.answer(open, 200, reason_of(200), cx.rules, Some(&xml));
         self.remember(open, 200, AnswerBody::Xml(xml));
         effects.push(Effect::Respond { flow: open.flow, message: response });
     }
@@ -266,13 +266,13 @@ impl Session {
     }
 
     fn unsupported_media(&self, cx: Context<'_>, open: &Open) -> Message {
-        let mut response = self.dialog.answer(open, 415, reason(415), cx.rules, None);
+        let mut response = self.dialog.answer(open, 415, reason_of(415), cx.rules, None);
         response.headers.push("Accept", CSTA_TYPE);
         response
     }
 
     fn bad_body(&self, cx: Context<'_>, open: &Open, why: &str) -> Message {
-        let mut response = self.dialog.answer(open, 400, reason(400), cx.rules, None);
+        let mut response = self.dialog.answer(open, 400, reason_of(400), cx.rules, None);
         response.headers.push("Warning", warning(cx, why));
         response
     }
@@ -303,7 +303,7 @@ pub(in crate::machine) fn interval_too_small(
 ) -> Option<Message> {
     let (seconds, _) = request.headers.session_expires().ok().flatten()?;
     (seconds < cx.rules.min_se_s).then(|| {
-        let mut response = open.response(422, reason(422), Some(tag));
+        let mut response = open.response(422, reason_of(422), Some(tag));
         response.headers.push("Server", &cx.rules.product);
         response.headers.push("Min-SE", cx.rules.min_se_s.to_string());
         response

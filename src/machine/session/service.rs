@@ -4,7 +4,7 @@ use super::request::xml;
 use super::{Asked, Context, MONITORS_MAX, Monitor, Session, Waiting};
 use crate::csta::{ConnectionId, DeviceRef, Failure, Features, MonitorObject, Outcome, Payload, Service};
 use crate::cti::{AskId, LinkFailed};
-use crate::machine::dialog::reason;
+use crate::sip::reason_of;
 use crate::machine::effect::Effect;
 use crate::machine::number::{NumberError, dialled, shown};
 use crate::machine::tel::Tel;
@@ -23,13 +23,13 @@ impl Session {
         match service {
             Service::RequestSystemStatus { .. } => {
                 let body = self.status_body(cx, &namespace);
-                let response = self.dialog.answer(&open, 200, reason(200), cx.rules, Some(&body));
+                let response = self.dialog.answer(&open, 200, reason_of(200), cx.rules, Some(&body));
                 self.remember(&open, 200, AnswerBody::Xml(body));
                 effects.push(Effect::Respond { flow: open.flow, message: response });
             }
             Service::GetCstaFeatures { .. } => {
                 let body = self.features_body(cx, &namespace);
-                let response = self.dialog.answer(&open, 200, reason(200), cx.rules, Some(&body));
+                let response = self.dialog.answer(&open, 200, reason_of(200), cx.rules, Some(&body));
                 self.remember(&open, 200, AnswerBody::Features { namespace });
                 effects.push(Effect::Respond { flow: open.flow, message: response });
             }
@@ -133,7 +133,7 @@ impl Session {
             return self.wait(cx, open, namespace, service, effects);
         }
         if self.asked.len() >= OPEN_MAX {
-            let mut response = self.dialog.answer(&open, 503, reason(503), cx.rules, None);
+            let mut response = self.dialog.answer(&open, 503, reason_of(503), cx.rules, None);
             response.headers.push("Retry-After", "1");
             effects.push(Effect::Respond { flow: open.flow, message: response });
             return;
@@ -155,7 +155,7 @@ impl Session {
 
     fn wait(&mut self, cx: Context<'_>, open: Open, namespace: String, service: Service, effects: &mut Vec<Effect>) {
         if self.waiting.len() >= OPEN_MAX {
-            let mut response = self.dialog.answer(&open, 503, reason(503), cx.rules, None);
+            let mut response = self.dialog.answer(&open, 503, reason_of(503), cx.rules, None);
             response.headers.push("Retry-After", "1");
             effects.push(Effect::Respond { flow: open.flow, message: response });
             return;

@@ -3,7 +3,7 @@
 use super::{Asked, Context, Session};
 use crate::csta::{ConnectionId, Failure, LocalState, Outcome, Service};
 use crate::machine::call::{Call, Calls};
-use crate::machine::dialog::reason;
+use crate::sip::reason_of;
 use crate::machine::effect::Effect;
 
 /// What the PBX's state says of a command.
@@ -54,7 +54,7 @@ impl Session {
 
     /// 504: neither done nor not done, as far as anybody knows. A CSTA error would claim that nothing happened.
     fn answer_unknown(&mut self, cx: Context<'_>, asked: &Asked, effects: &mut Vec<Effect>) {
-        let response = self.dialog.answer(&asked.open, 504, reason(504), cx.rules, None);
+        let response = self.dialog.answer(&asked.open, 504, reason_of(504), cx.rules, None);
         self.respond(&asked.open, response, effects);
     }
 
