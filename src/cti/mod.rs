@@ -1,5 +1,6 @@
 //! CTI links: the PBX side. One driver a dialect; bytes and their meaning, no rule about sessions.
 
-mod driver;
+pub mod frame;
+pub mod invoke;
 
-pub use driver::{AskId, LinkFailed};
+pub use crate::machine::ask::{AskId, LinkFailed};

@@ -1,4 +1,4 @@
-//! What a CTI driver gives its link actor.
+//! What a session has asked of its link, and how the asking can fail.
 
 use serde::{Deserialize, Serialize};
 
