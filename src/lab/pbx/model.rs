@@ -157,6 +157,10 @@ impl Model {
         self.calls.values()
     }
 
+    pub fn call_with(&self, id: u64) -> Option<&Call> {
+        self.calls.get(&id)
+    }
+
     pub fn calls_count(&self) -> usize {
         self.calls.len()
     }

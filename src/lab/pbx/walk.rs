@@ -31,7 +31,7 @@ fn connection(model: &Model, pick: u16) -> ConnectionId {
         model.calls().flat_map(|call| call.connections.iter().map(|c| call.connection_id(&c.party.name))).collect();
     match all.len() {
         0 => ConnectionId::new("7", "5101"),
-        _ if pick % 29 == 0 => ConnectionId::new("1001", ""),
+        _ if pick.is_multiple_of(29) => ConnectionId::new("1001", ""),
         len => all[usize::from(pick) % len].clone(),
     }
 }
