@@ -253,6 +253,10 @@ fn bounds(config: &Config, found: &mut Vec<Problem>) {
                 .remedy("lower it, or raise flows_max"),
         );
     }
+    if sip.contact_port == Some(0) {
+        let problem = Problem::fault("range", "sip.contact_port").value("0");
+        found.push(problem.allowed("allowed is a port from 1 to 65535").remedy("leave the key out, or name the port"));
+    }
     let is_token = |text: &str, more: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c));
     let words =
         [("sip.contact_user", &sip.contact_user, "-_.!~*'()&=+$,?/"), ("sip.phone_context", &sip.phone_context, "-.+")];

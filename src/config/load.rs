@@ -74,9 +74,17 @@ fn read<T: Setting + Default>(text: &str) -> (T, Vec<Problem>, Lines) {
     let document = Spanned::new(span, DeValue::Table(document.into_inner()));
     let found = T::read(&input, &document, "", "a table").unwrap_or_default();
     let (mut problems, lines) = input.finish();
-    // What the parser skipped is not missing, and what it made of a broken line is not what was meant.
     let broken: Vec<_> = problems.iter().filter(|problem| problem.rule == "syntax").map(|p| p.line).collect();
-    problems.retain(|p| p.rule == "syntax" || broken.is_empty() || (p.rule != "missing" && !broken.contains(&p.line)));
+    if let Some(first) = broken.iter().min() {
+        // What the parser skipped is not missing, what it made of a broken line is not what was meant, and keys behind a
+        // broken table header land in another table.
+        problems.retain(|p| match p.rule {
+            "syntax" => true,
+            "missing" => false,
+            "unknown_key" => p.line < *first,
+            _ => !broken.contains(&p.line),
+        });
+    }
     (found, problems, lines)
 }
 
@@ -123,7 +131,8 @@ pub fn reference() -> String {
         let name = path.rsplit('.').next().unwrap_or(&path);
         let must = if is_required { " Must be given." } else { "" };
         let value = default.unwrap_or_default();
-        text.push_str(&format!("# {} Allowed: {allowed}.{must}\n#{name} = {value}\n", doc.join("\n# ")));
+        let line = format!("#{name} = {value}");
+        text.push_str(&format!("# {} Allowed: {allowed}.{must}\n{}\n", doc.join("\n# "), line.trim_end()));
     }
     text.trim_start().to_owned()
 }

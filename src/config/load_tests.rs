@@ -60,11 +60,11 @@ fn the_reference_names_every_key_and_its_defaults_are_taken() {
     let reference = reference();
     for key in Config::keys("") {
         let name = key.path.rsplit('.').next().unwrap_or_default();
-        assert!(key.is_table || reference.contains(&format!("#{name} = ")), "{}", key.path);
+        assert!(key.is_table || reference.contains(&format!("#{name} =")), "{}", key.path);
         assert!(key.is_table || !key.doc.is_empty(), "{} has no documentation", key.path);
     }
     let as_default = |line: &str| match line.strip_prefix('#') {
-        Some(value) if !value.starts_with([' ', '[']) && !value.ends_with("= ") => value.to_owned() + "\n",
+        Some(value) if !value.starts_with([' ', '[']) && !value.ends_with('=') => value.to_owned() + "\n",
         _ if line.starts_with('[') => line.to_owned() + "\n",
         _ => String::new(),
     };
@@ -166,6 +166,7 @@ fn listeners_and_peers_must_fit_together() {
         sip("trusted_peers = [\"10.0.0.5/8\", \"10.0.0.1\", \"x\"]"),
         "sip.trusted_peers[0] form\nsip.trusted_peers[2] form\n"
     );
+    assert_eq!(sip("contact_port = 0"), "sip.contact_port range\n");
     assert_eq!(sip("contact_user = \"a b\""), "sip.contact_user form\n");
     assert_eq!(sip("[sip.tls]\nmin_version = \"1.0\""), "sip.tls.min_version old_tls\n");
     assert_eq!(sip("[sip.limits]\nflows_max = 10"), "sip.limits.flows_per_peer_max flow_limits\n");

@@ -120,10 +120,7 @@ impl<'i> Input<'i> {
             .at(Some(self.line(&value.span())))
             .value(self.text.get(value.span()).unwrap_or_default().lines().next().unwrap_or_default())
             .allowed(format!("allowed is {allowed}"));
-        self.tell(match rule {
-            "type" | "range" | "form" => problem.remedy("write such a value, or leave the key out"),
-            _ => problem.remedy("mend the value"),
-        });
+        self.tell(problem.remedy("write such a value"));
     }
 
     fn note(&self, key: &str, span: &Range<usize>) -> bool {

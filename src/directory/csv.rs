@@ -119,7 +119,8 @@ fn row(record: &ByteRecord, line: usize, header: &Header, file: &Arc<str>) -> Re
         "false" | "no" | "0" => false,
         _ => {
             let problem = Problem::fault("csv_licensed", "licensed").value(format!("{licensed:?}"));
-            let problem = problem.allowed("true or false; nothing means true").remedy("write one of the two");
+            let problem =
+                problem.allowed("allowed is true or false; nothing means true").remedy("write one of the two");
             faults.push(told(problem, file, line, header.fields[4].map(|field| field + 1)));
             false
         }

@@ -66,16 +66,20 @@ impl Row {
     /// The administrator's view of a fault of this entry; `first` is the entry a duplicate repeats.
     pub fn problem(&self, fault: &Fault, first: Option<&Row>) -> Problem {
         let (rule, allowed, remedy) = match fault {
-            Fault::Sip => ("sip_address", "a SIP address such as sip:alice@contoso.com".to_owned(), "write it so"),
+            Fault::Sip => {
+                ("sip_address", "allowed is a SIP address such as sip:alice@contoso.com".to_owned(), "write it so")
+            }
             Fault::LineScheme => (
                 "line_uri",
                 "a Line URI begins with tel: (or sip:), as in the user's account".to_owned(),
                 "write e.g. tel:+14255550101;ext=5101",
             ),
             Fault::Line(error) => ("line_uri", format!("the Line URI {error}"), "write e.g. tel:+14255550101;ext=5101"),
-            Fault::DeviceEmpty => {
-                ("no_device", "the call manager's name for the phone".to_owned(), "write e.g. 5101 or SEP001122334455")
-            }
+            Fault::DeviceEmpty => (
+                "no_device",
+                "allowed is the call manager's name for the phone".to_owned(),
+                "write e.g. 5101 or SEP001122334455",
+            ),
             Fault::TooLong { .. } => ("too_long", format!("the text {fault}"), "shorten it"),
             Fault::Duplicate { .. } => {
                 let first = first.map(Row::name).unwrap_or_default();
