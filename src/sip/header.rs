@@ -43,15 +43,12 @@ impl Headers {
         if !is_token(name) {
             return Err(Malformed::HeaderName { line });
         }
-        let text = text.trim_end_matches([' ', '\t']);
-        let value = text[colon + 1..].trim_start_matches([' ', '\t']);
-        self.append(text, name.len(), text.len() - value.len());
-        Ok(())
-    }
-
-    fn append(&mut self, field: &str, name_bytes: usize, value_at: usize) {
-        let field = self.field_of(field, name_bytes, value_at);
+        let value = trim(&text[colon + 1..]);
+        // Blanks after a value go; of an empty value they are all there is, and stay.
+        let text = if value.is_empty() { text } else { text.trim_end_matches([' ', '\t']) };
+        let field = self.field_of(text, name.len(), text.len() - value.len());
         self.fields.push(field);
+        Ok(())
     }
 
     fn field_of(&mut self, field: &str, name_bytes: usize, value_at: usize) -> Field {

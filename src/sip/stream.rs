@@ -310,8 +310,16 @@ fn line_fault(line: &[u8], lines_before: usize) -> Option<StreamFault> {
     };
     let is_fold = content.first().is_some_and(|byte| is_blank(*byte));
     if lines_before == 0 {
-        let is_sip = content.windows(4).any(|part| part.eq_ignore_ascii_case(b"SIP/"));
-        return (!is_sip).then_some(StreamFault::NotSip);
+        return (!could_start(content)).then_some(StreamFault::NotSip);
     }
     (is_fold && (lines_before == 1 || content.iter().all(|byte| is_blank(*byte)))).then_some(StreamFault::LineEnd)
+}
+
+/// Whether a first line is at least meant as one: `SIP/...` first, or a method first and `SIP/...` last. A body or a header
+/// read as a first line, because the peer and we lost step, is not.
+fn could_start(line: &[u8]) -> bool {
+    let is_version = |word: &[u8]| word.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case(b"SIP/"));
+    let mut words = line.split(|byte| is_blank(*byte)).filter(|word| !word.is_empty());
+    let first = words.next().unwrap_or_default();
+    is_version(first) || (first.iter().copied().all(is_token_byte) && words.next_back().is_some_and(is_version))
 }
