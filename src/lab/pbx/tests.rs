@@ -1,8 +1,10 @@
 //! The PBX over loopback, talked to by a small CSTA client.
 
 mod faults;
+mod flows;
 mod port;
 mod sessions;
+mod speed;
 
 use std::net::SocketAddr;
 use std::time::Duration;
