@@ -10,6 +10,7 @@ pub mod door;
 pub mod flow;
 pub mod flows;
 pub mod intensity;
+pub mod link;
 pub mod links;
 pub mod mail;
 pub mod node;
