@@ -10,6 +10,8 @@
 
 mod certificate;
 mod connect;
+#[cfg(feature = "legacy-tls")]
+mod legacy;
 mod listen;
 mod peer;
 mod proxy;
@@ -24,6 +26,8 @@ mod tests;
 
 pub use certificate::{CertificateFacts, ClientPurpose};
 pub use connect::{ConnectOptions, Connector};
+#[cfg(feature = "legacy-tls")]
+pub use legacy::LegacyEngine;
 pub use listen::{Accepted, ListenOptions, Listener};
 pub use peer::{BadName, BadNetwork, NamePattern, Network, Peer};
 pub use refused::{Counters, Refused};

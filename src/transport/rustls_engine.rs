@@ -168,7 +168,7 @@ fn key_error(error: rustls::Error) -> TlsError {
 }
 
 /// At least one.
-fn certificates(bytes: &[u8], path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(bytes: &[u8], path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let all: Vec<_> = CertificateDer::pem_slice_iter(bytes)
         .collect::<Result<_, pem::Error>>()
         .map_err(|source| TlsError::Pem { path: path.to_owned(), source })?;

@@ -85,6 +85,8 @@ pub enum TlsError {
     NoCertificate { path: PathBuf },
     #[error("{} holds a certificate that cannot be read", path.display())]
     BadCertificate { path: PathBuf },
+    #[error("{} holds no key, or one under a passphrase", path.display())]
+    NoKey { path: PathBuf },
     #[error("the key does not belong to the certificate")]
     KeyMismatch,
     #[error("the new certificate has already expired; the one in use stays")]

@@ -131,6 +131,15 @@ pub fn rustls(options: TlsOptions) -> Arc<dyn TlsEngine> {
     Arc::new(RustlsEngine::new(options).unwrap())
 }
 
+/// Every engine that is built in; what is asserted of one holds for all.
+pub fn engines(options: &TlsOptions) -> Vec<Arc<dyn TlsEngine>> {
+    vec![
+        rustls(options.clone()),
+        #[cfg(feature = "legacy-tls")]
+        Arc::new(LegacyEngine::new(options.clone()).unwrap()),
+    ]
+}
+
 /// A client that believes `trusted` and shows a certificate of `issuer`.
 pub fn client(trusted: &Authority, issuer: &Authority, wanted: &Wanted) -> Connector {
     client_showing(trusted, issuer.issue(wanted))

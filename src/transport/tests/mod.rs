@@ -5,6 +5,8 @@ mod certificates;
 mod descriptors;
 mod flood;
 mod intruders;
+#[cfg(feature = "legacy-tls")]
+mod legacy;
 mod mutual;
 mod reload;
 

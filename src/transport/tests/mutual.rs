@@ -19,13 +19,15 @@ async fn attempt(address: SocketAddr, connector: &tokio_rustls::TlsConnector) ->
 const VERSIONS: [TlsVersion; 2] = [TlsVersion::Tls12, TlsVersion::Tls13];
 
 async fn assert_refused(shown: Option<(String, String)>, authority: &Authority, options: TlsOptions, reason: Refused) {
-    let echo = echo(ListenOptions::default(), Some(rustls(options))).await;
-    for (attempts, version) in VERSIONS.into_iter().enumerate() {
-        let connector = raw_client(authority, shown.clone(), version);
-        assert_eq!(attempt(echo.address, &connector).await, b"", "{version:?}");
-        echo.until_refused(reason, attempts as u64 + 1).await;
+    for engine in engines(&options) {
+        let echo = echo(ListenOptions::default(), Some(engine)).await;
+        for (attempts, version) in VERSIONS.into_iter().enumerate() {
+            let connector = raw_client(authority, shown.clone(), version);
+            assert_eq!(attempt(echo.address, &connector).await, b"", "{version:?}");
+            echo.until_refused(reason, attempts as u64 + 1).await;
+        }
+        assert_eq!((echo.bytes(), echo.counters.accepted()), (0, 0));
     }
-    assert_eq!((echo.bytes(), echo.counters.accepted()), (0, 0));
 }
 
 #[tokio::test]
@@ -93,10 +95,12 @@ async fn a_certificate_for_servers_alone_gets_in_only_where_that_is_switched_on(
     let relaxed = TlsOptions { client_purpose: ClientPurpose::ClientOrServerAuth, ..options };
     let signer = authority.issue(&fe.clone().purposes(&[Purpose::CodeSigning]));
     assert_refused(Some(signer), &authority, relaxed.clone(), Refused::CertificateWrongPurpose).await;
-    let echo = echo(ListenOptions::default(), Some(rustls(relaxed))).await;
-    for purposes in [vec![Purpose::ServerAuth], vec![Purpose::Any], vec![]] {
-        let connector = client(&authority, &authority, &fe.clone().purposes(&purposes));
-        assert_alive(echo.address, &connector, true).await.unwrap();
+    for engine in engines(&relaxed) {
+        let echo = echo(ListenOptions::default(), Some(engine)).await;
+        for purposes in [vec![Purpose::ServerAuth], vec![Purpose::Any], vec![]] {
+            let connector = client(&authority, &authority, &fe.clone().purposes(&purposes));
+            assert_alive(echo.address, &connector, true).await.unwrap();
+        }
     }
 }
 
@@ -104,9 +108,11 @@ async fn a_certificate_for_servers_alone_gets_in_only_where_that_is_switched_on(
 async fn any_purpose_includes_clients() {
     let authority = Authority::new("contoso");
     let (_files, options) = gateway(&authority);
-    let echo = echo(ListenOptions::default(), Some(rustls(options))).await;
-    let connector = client(&authority, &authority, &Wanted::named("fe01.contoso.com").purposes(&[Purpose::Any]));
-    assert_alive(echo.address, &connector, true).await.unwrap();
+    for engine in engines(&options) {
+        let echo = echo(ListenOptions::default(), Some(engine)).await;
+        let connector = client(&authority, &authority, &Wanted::named("fe01.contoso.com").purposes(&[Purpose::Any]));
+        assert_alive(echo.address, &connector, true).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -119,9 +125,11 @@ async fn an_intermediate_authority_narrows_what_is_below_it() {
         let (leaf, key) = intermediate.issue(&Wanted::named("fe01.contoso.com"));
         let shown = (format!("{leaf}{}", intermediate.pem()), key);
         if admitted {
-            let echo = echo(ListenOptions::default(), Some(rustls(options.clone()))).await;
-            let connector = raw_client(&authority, Some(shown), TlsVersion::Tls13);
-            assert_eq!(attempt(echo.address, &connector).await, b"INFO");
+            for engine in engines(&options) {
+                let echo = echo(ListenOptions::default(), Some(engine)).await;
+                let connector = raw_client(&authority, Some(shown.clone()), TlsVersion::Tls13);
+                assert_eq!(attempt(echo.address, &connector).await, b"INFO");
+            }
         } else {
             assert_refused(Some(shown), &authority, options.clone(), Refused::CertificateWrongPurpose).await;
         }
