@@ -10,6 +10,9 @@ use super::reader::Lines;
 use super::sip::TlsVersion;
 use super::{Config, Cti, Dialect, ListenAddress};
 
+/// Bytes of a link's name, as logs and counters carry it.
+const NAME_BYTES_MAX: usize = 64;
+
 /// Addresses a node listens on.
 const LISTENERS_MAX: usize = 16;
 
@@ -85,35 +88,31 @@ fn peers(config: &Config, found: &mut Vec<Problem>) {
                 .remedy("name the front ends' addresses or networks"),
         );
     }
-    for (n, balancer) in sip.balancers.iter().enumerate() {
-        let problem = |rule| (rule, format!("sip.balancers[{n}]"), format!("{:?}", balancer.to_string()));
-        if balancer.is_everything() {
-            let (rule, key, value) = problem("everybody_balancer");
+    for (n, balancer) in sip.balancers.iter().enumerate().filter(|_| exposed.is_some()) {
+        if let Some(peer) = sip.trusted_peers.iter().find(|peer| peer.contains(*balancer) && !peer.is_everything()) {
             found.push(
-                Problem::fault(rule, key)
-                    .value(value)
-                    .allowed("a balancer is believed whom it speaks for, so everybody cannot be one")
-                    .remedy("name the balancers' own addresses"),
-            );
-        } else if let Some(peer) =
-            sip.trusted_peers.iter().find(|peer| peer.overlaps(balancer)).filter(|_| exposed.is_some())
-        {
-            let (rule, key, value) = problem("balancer_is_peer");
-            found.push(
-                Problem::warning(rule, key)
-                    .value(value)
+                Problem::warning("balancer_is_peer", format!("sip.balancers[{n}]"))
+                    .value(format!("{:?}", balancer.to_string()))
                     .allowed(format!("sip.trusted_peers holds {peer} too; from a balancer a PROXY header is required"))
-                    .remedy("take the address out of one of the two lists"),
+                    .remedy("take it out of one of the two, unless the balancer's own health checks need it in both"),
             );
         }
     }
-    let mtls = |address: &&ListenAddress| address.security == Security::Mtls;
-    if let Some(address) = sip.listen.iter().find(mtls).filter(|_| sip.peer_names.is_empty() && exposed.is_some()) {
+    let mtls = sip.listen.iter().find(|address| address.security == Security::Mtls);
+    if let Some(address) = mtls.filter(|_| sip.peer_names.is_empty()) {
         found.push(
-            Problem::warning("every_certificate", "sip.peer_names")
+            Problem::fault("no_peer_names", "sip.peer_names")
                 .value("[]")
-                .allowed(format!("on {address} every certificate the CA vouches for may connect"))
-                .remedy("name the front ends as their certificates do, e.g. \"fe01.contoso.com\""),
+                .allowed(format!("{address} asks who connects, and nobody is named"))
+                .remedy("name the front ends as their certificates do, e.g. peer_names = [\"fe01.contoso.com\"]"),
+        );
+    }
+    if let Some(n) = sip.peer_names.iter().position(|name| name.is_everybody()) {
+        found.push(
+            Problem::warning("every_certificate", format!("sip.peer_names[{n}]"))
+                .value("\"*\"")
+                .allowed("every certificate the CA vouches for may connect")
+                .remedy("name the front ends as their certificates do"),
         );
     }
 }
@@ -121,23 +120,18 @@ fn peers(config: &Config, found: &mut Vec<Problem>) {
 fn tls(config: &Config, found: &mut Vec<Problem>) {
     let (listen, tls) = (&config.sip.listen, &config.sip.tls);
     if let Some(address) = listen.iter().find(|address| address.security.is_secure()) {
-        for (name, path) in [("cert", &tls.cert), ("key", &tls.key)] {
-            if path.is_none() {
-                found.push(
-                    Problem::fault("no_certificate", format!("sip.tls.{name}"))
-                        .allowed(format!("{address} needs a certificate and its key"))
-                        .remedy(format!("name the PEM file: {name} = \"gateway-{name}.pem\"")),
-                );
-            }
+        let files = [
+            ("cert", &tls.cert, "needs a certificate"),
+            ("key", &tls.key, "needs its certificate's key"),
+            ("ca", &tls.ca, "means TLS towards front ends, and somebody must vouch for them"),
+        ];
+        for (name, _, why) in files.into_iter().filter(|(_, path, _)| path.is_none()) {
+            found.push(
+                Problem::fault("no_certificate", format!("sip.tls.{name}"))
+                    .allowed(format!("{address} {why}"))
+                    .remedy(format!("name the PEM file: {name} = \"{name}.pem\"")),
+            );
         }
-    }
-    let mtls = listen.iter().find(|address| address.security == Security::Mtls);
-    if let Some(address) = mtls.filter(|_| tls.ca.is_none()) {
-        found.push(
-            Problem::fault("no_ca", "sip.tls.ca")
-                .allowed(format!("{address} checks client certificates and needs the authorities that vouch for them"))
-                .remedy("name the PEM file: ca = \"front-end-ca.pem\", or listen on tls://"),
-        );
     }
     if tls.min_version < TlsVersion::Tls12 && !tls.legacy {
         found.push(
@@ -185,6 +179,14 @@ fn links(config: &Config, found: &mut Vec<Problem>) {
                     .remedy("remove this [[cti]] table or another one"),
             );
         }
+        if link.name.len() > NAME_BYTES_MAX || link.name.chars().any(char::is_control) {
+            found.push(
+                Problem::fault("form", key("name"))
+                    .value(format!("{:?}", link.name))
+                    .allowed(format!("a name has at most {NAME_BYTES_MAX} bytes and no control characters"))
+                    .remedy("shorten it"),
+            );
+        }
         let first = *by_name.entry(link.name.to_lowercase()).or_insert(n);
         if first < n && !link.name.is_empty() {
             found.push(
@@ -225,12 +227,18 @@ fn credentials(link: &Cti, key: impl Fn(&str) -> String, found: &mut Vec<Problem
         );
     }
     let has_password = link.password_file.is_some() || link.password_env.is_some();
-    if link.address.dialect == Dialect::Dmcc && (link.user.is_none() || !has_password) {
-        let missing = if link.user.is_none() { "user" } else { "password_file" };
+    let needed = [
+        ("user", link.user.is_some(), "asks who logs in"),
+        ("switch_name", link.switch_name.is_some(), "asks which switch is meant"),
+        ("password_file", has_password, "asks for a password; password_env will do as well"),
+    ];
+    for (name, _, why) in
+        needed.into_iter().filter(|(_, is_given, _)| !is_given && link.address.dialect == Dialect::Dmcc)
+    {
         found.push(
-            Problem::fault("no_credentials", key(missing))
-                .allowed(format!("{} asks who logs in", link.address))
-                .remedy("give user, and password_file or password_env"),
+            Problem::fault("no_credentials", key(name))
+                .allowed(format!("{} {why}", link.address))
+                .remedy(format!("add a line `{name} = ...`")),
         );
     }
 }
@@ -278,6 +286,14 @@ fn profiles(config: &Config, found: &mut Vec<Problem>) {
         if n == PROFILES_MAX {
             let problem = problem("too_many_profiles").allowed(format!("at most {PROFILES_MAX} profiles are held"));
             found.push(problem.remedy("remove some; the longest matching prefix wins"));
+        }
+        if let Some(grace_s) = profile.refresh_grace_s.filter(|grace_s| *grace_s > 3600) {
+            found.push(
+                Problem::fault("range", format!("profile[{n}].refresh_grace_s"))
+                    .value(grace_s.to_string())
+                    .allowed("allowed is a whole number from 0 to 3600")
+                    .remedy("write such a value"),
+            );
         }
         let first = *first_at.entry(&profile.user_agent).or_insert(n);
         if first < n {

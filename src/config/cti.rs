@@ -18,26 +18,28 @@ settings! {
         address: CtiAddress;
         /// User to log in with (dmcc only).
         user: Option<String> = None;
+        /// The switch whose phones are controlled, as the AES names it (dmcc only).
+        switch_name: Option<String> = None;
         /// A file whose first line is the password.
         password_file: Option<PathBuf> = None;
         /// An environment variable that holds the password.
         password_env: Option<String> = None;
         /// How long a link may be silent before it is asked whether it lives.
-        heartbeat_s: u32 = 5, 1 to 600;
+        heartbeat_s: u32 = 10, 1 to 600;
         /// Heartbeats without an answer after which the link is down.
-        heartbeat_misses_max: u32 = 3, 1 to 20;
+        heartbeat_misses_max: u32 = 3, 1 to 10;
         /// Time for connecting.
-        connect_timeout_ms: u64 = 3_000, 100 to 60000;
+        connect_timeout_ms: u64 = 5_000, 100 to 120000;
         /// Time for the answer to a service.
-        request_timeout_ms: u64 = 8_000, 100 to 30000;
+        request_timeout_ms: u64 = 5_000, 100 to 60000;
         /// First pause before connecting again; it doubles each time, with jitter.
         backoff_min_ms: u64 = 250, 10 to 60000;
         /// Longest pause before connecting again.
-        backoff_max_ms: u64 = 30_000, 10 to 600000;
+        backoff_max_ms: u64 = 15_000, 10 to 600000;
         /// Services unanswered at once; the next is refused.
-        outstanding_max: usize = 1_024, 1 to 9000;
+        outstanding_max: usize = 1_000, 1 to 5000;
         /// Sessions that monitor and take their snapshot again at once after the link came up.
-        recovery_window: usize = 64, 1 to 10000;
+        recovery_window: usize = 64, 1 to 1000;
         /// Life of the application session asked for; it is renewed at half of it.
         session_duration_s: u32 = 180, 10 to 86400;
         /// How long the call manager keeps a lost session's monitors (dmcc only).

@@ -129,11 +129,15 @@ fn links_have_names_of_their_own_and_credentials_where_asked() {
     let link = |more: &str| format!("[[cti]]\nname = \"cm2\"\naddress = \"csta://10.0.0.2:8800\"\n{more}\n");
     assert_eq!(with(&link("").replace("cm2", "CM1")), "cti[1].name link_name_twice\n");
     assert_eq!(with(&link("").replace("10.0.0.2", "127.0.0.1")), "cti[1].address link_address_twice\n");
-    assert_eq!(with(&link("").replace("csta:", "dmcc:")), "cti[1].user no_credentials\n");
-    let credentials = "user = \"svc\"\npassword_env = \"PW\"";
+    assert_eq!(
+        with(&link("").replace("csta:", "dmcc:")),
+        "cti[1].password_file no_credentials\ncti[1].switch_name no_credentials\ncti[1].user no_credentials\n"
+    );
+    let credentials = "user = \"svc\"\nswitch_name = \"cm\"\npassword_env = \"PW\"";
     assert_eq!(with(&link(credentials).replace("csta:", "dmcc:")), "");
     assert_eq!(with(&link("password_env = \"A\"\npassword_file = \"b\"")), "cti[1].password_env two_passwords\n");
     assert_eq!(with(&link("backoff_min_ms = 2000\nbackoff_max_ms = 1000")), "cti[1].backoff_min_ms backoff\n");
+    assert_eq!(with(&link("").replace("cm2", &"c".repeat(65))), "cti[1].name form\n");
     assert_eq!(found("[sip]\n"), "cti no_link\n");
     assert_eq!(found("[lab]\nembedded_pbx = true\n"), "");
     assert_eq!(with("[[cti]]\naddress = \"csta://10.0.0.2:8800\""), "cti[1].name missing\n");
@@ -152,12 +156,16 @@ fn listeners_and_peers_must_fit_together() {
     assert_eq!(sip("listen = [\"tcp://a:1\", \"tcp://a:1\"]"), "sip.listen[1] listener_twice\n");
     assert_eq!(sip("listen = [\"tcp://a:1\", \"tcp://0.0.0.0:1\"]"), "sip.listen[1] listener_twice\n");
     assert_eq!(sip("listen = [\"tcp://127.0.0.1:0\", \"tcp://127.0.0.1:0\"]"), "");
-    assert_eq!(sip("listen = [\"tls://127.0.0.1:1\"]"), "sip.tls.cert no_certificate\nsip.tls.key no_certificate\n");
-    let tls = "[sip.tls]\ncert = \"c\"\nkey = \"k\"";
-    assert_eq!(sip(&format!("listen = [\"mtls://127.0.0.1:1\"]\n{tls}")), "sip.tls.ca no_ca\n");
-    let exposed = format!("listen = [\"mtls://0.0.0.0:1\"]\n{tls}\nca = \"ca\"");
-    assert_eq!(sip(&exposed), "sip.peer_names every_certificate\n");
-    assert_eq!(sip("balancers = [\"0.0.0.0/0\"]"), "sip.balancers[0] everybody_balancer\n");
+    assert_eq!(
+        sip("listen = [\"tls://127.0.0.1:1\"]"),
+        "sip.tls.ca no_certificate\nsip.tls.cert no_certificate\nsip.tls.key no_certificate\n"
+    );
+    let tls = "[sip.tls]\ncert = \"c\"\nkey = \"k\"\nca = \"a\"";
+    let mtls = |names: &str| sip(&format!("listen = [\"mtls://0.0.0.0:1\"]\n{names}\n{tls}"));
+    assert_eq!(mtls(""), "sip.peer_names no_peer_names\n");
+    assert_eq!(mtls("peer_names = [\"*.contoso.com\"]"), "");
+    assert_eq!(mtls("peer_names = [\"*\"]"), "sip.peer_names[0] every_certificate\n");
+    assert_eq!(sip("balancers = [\"10.0.0.0/24\"]"), "sip.balancers[0] form\n");
     let overlap = "listen = [\"tcp://10.0.0.1:5060\"]\ntrusted_peers = [\"10.0.0.0/24\"]\nbalancers = [\"10.0.0.9\"]";
     assert_eq!(sip(overlap), "sip.balancers[0] balancer_is_peer\n");
     assert_eq!(sip("trusted_peers = [\"0.0.0.0/0\"]"), "sip.trusted_peers[0] everybody_trusted\n");
@@ -169,7 +177,7 @@ fn listeners_and_peers_must_fit_together() {
     assert_eq!(sip("contact_port = 0"), "sip.contact_port range\n");
     assert_eq!(sip("contact_user = \"a b\""), "sip.contact_user form\n");
     assert_eq!(sip("[sip.tls]\nmin_version = \"1.0\""), "sip.tls.min_version old_tls\n");
-    assert_eq!(sip("[sip.limits]\nflows_max = 10"), "sip.limits.flows_per_peer_max flow_limits\n");
+    assert_eq!(sip("[sip.limits]\nflows_max = 255"), "sip.limits.flows_per_peer_max flow_limits\n");
 }
 
 #[test]
@@ -194,6 +202,7 @@ fn the_longest_matching_profile_holds() {
     assert!(!config.profile_for("UCCAPI/4.0.7577.314 OC/4.0").service_initiated);
     assert!(config.profile_for("UCCAPI/15.0").service_initiated);
     assert_eq!(config.profile_for("RTC/1.3"), Default::default());
+    assert_eq!(with("[[profile]]\nuser_agent = \"A\"\nrefresh_grace_s = 3601"), "profile[0].refresh_grace_s range\n");
     assert_eq!(
         with("[[profile]]\nuser_agent = \"A\"\n[[profile]]\nuser_agent = \"A\""),
         "profile[1].user_agent profile_twice\n"

@@ -128,7 +128,11 @@ impl Config {
             address: "csta://127.0.0.1:8800".parse().expect("an address"),
             ..Cti::default()
         };
+        let mut sip = Sip::default();
+        // Made-up users all come from this machine, each perhaps with a connection of its own.
+        sip.limits.flows_per_peer_max = sip.limits.flows_max;
         Self {
+            sip,
             cti: vec![link],
             user: NAMES.into_iter().zip(5101..).map(user).collect(),
             lab: Lab { embedded_pbx: true, ..Lab::default() },

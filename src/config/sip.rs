@@ -1,5 +1,6 @@
 //! `[sip]`: where Lync reaches us and what a dialog may cost.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use super::address::{Host, ListenAddress, Network, PeerName};
@@ -33,10 +34,10 @@ settings! {
         listen: Vec<ListenAddress> = vec!["tcp://127.0.0.1:5060".parse().expect("an address")];
         /// Front ends (and lab clients) that may connect: addresses and networks. Nobody else may.
         trusted_peers: Vec<Network> = ["127.0.0.1", "::1"].map(|text| text.parse().expect("an address")).to_vec();
-        /// Names a client certificate on an mtls:// listener must hold, one of them; empty: any name the CA vouches for.
+        /// Names of front ends: a client certificate on an mtls:// listener must hold one. "*" takes every name the CA vouches for.
         peer_names: Vec<PeerName> = Vec::new();
-        /// Load balancers. They must send a PROXY protocol v2 header, and nobody else may.
-        balancers: Vec<Network> = Vec::new();
+        /// Load balancers' own addresses. They must send a PROXY protocol v2 header, and nobody else may.
+        balancers: Vec<IpAddr> = Vec::new();
         /// User part of our Contact.
         contact_user: String = "rccgw".to_owned();
         /// Port of our Contact and Via, when a balancer listens on another one than we do; default: the first listener's.
@@ -76,9 +77,9 @@ settings! {
         /// Body of one message.
         body_bytes_max: usize = 65_536, 1024 to 1048576;
         /// Connections at once.
-        flows_max: usize = 25_000, 1 to 200000;
-        /// Connections at once from one address, as a balancer announces it.
-        flows_per_peer_max: usize = 1_000, 1 to 200000;
+        flows_max: usize = 40_000, 1 to 200000;
+        /// Connections at once from one address, as a balancer announces it. A front end opens four.
+        flows_per_peer_max: usize = 256, 1 to 200000;
         /// TLS handshakes and PROXY headers waited for at once.
         handshakes_max: usize = 256, 1 to 10000;
         /// Time for the PROXY header and the TLS handshake.
@@ -97,7 +98,7 @@ settings! {
         cert: Option<PathBuf> = None;
         /// Its private key, PEM.
         key: Option<PathBuf> = None;
-        /// The authorities that vouch for front ends, PEM.
+        /// The authorities that vouch for front ends, PEM; nobody else's are believed, the system's neither.
         ca: Option<PathBuf> = None;
         /// Refuse client certificates without the usage "client authentication". Front ends often carry only "server".
         require_client_eku: bool = true;

@@ -1,5 +1,6 @@
 //! How each kind of value is read: numbers, texts, lists, choices.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use toml::Spanned;
@@ -69,9 +70,10 @@ macro_rules! texts {
 texts! {
     ListenAddress => "\"tcp://host:port\", \"tls://host:port\" or \"mtls://host:port\"",
     CtiAddress => "\"csta://host:port\" or \"dmcc://host:port\"",
+    IpAddr => "an IP address",
     Network => "an IP address or a network such as \"10.1.0.0/16\", with zeros behind the prefix",
     Host => "a host name such as \"rccgw.contoso.com\", or an IP address",
-    PeerName => "a certificate name such as \"fe01.contoso.com\" or \"*.contoso.com\"",
+    PeerName => "a certificate name such as \"fe01.contoso.com\" or \"*.contoso.com\", or \"*\"",
 }
 
 impl Setting for String {

@@ -86,10 +86,10 @@ fn shortened(mut problems: Vec<Problem>) -> Vec<Problem> {
 fn from_tables(users: &[UserEntry], file: Option<&Arc<str>>, lines: &Arc<Lines>) -> Vec<Row> {
     let row = |(index, user): (usize, &UserEntry)| Row {
         appearance: Appearance {
-            sip: user.sip.clone(),
-            line: user.line.clone(),
-            device: user.device.clone(),
-            partition: user.partition.clone(),
+            sip: user.sip.trim().to_owned(),
+            line: user.line.trim().to_owned(),
+            device: user.device.trim().to_owned(),
+            partition: user.partition.as_deref().map(|partition| partition.trim().to_owned()),
             licensed: user.licensed,
         },
         place: Place::Table { file: file.cloned(), index, lines: lines.clone() },

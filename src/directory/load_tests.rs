@@ -88,6 +88,7 @@ fn users_files_may_be_toml_and_nothing_else() {
     assert_eq!(problems("users.toml", format!("{user}licenced = true\n")), ["5: user[0].licenced unknown_key"]);
     assert!(problems("users.toml", user.replace("sip:bob", "bob")).is_empty(), "an address of record will do");
     assert_eq!(problems("users.toml", user.replace("tel:", "")), ["3: user[0].line line_uri"]);
+    assert_eq!(users("users.toml", user.replace("5102\"\n", " 5102 \"\n"))[0].device, "5102", "blanks around are cut");
     assert_eq!(problems("users.txt", user), [": users.file users_file_kind"]);
 }
 

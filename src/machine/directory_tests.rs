@@ -1,3 +1,4 @@
+use super::super::tel::NumberError;
 use super::*;
 
 const ALICE: &str = "sip:alice@contoso.com";

@@ -4,6 +4,7 @@
 //! [`session::Session::step`] is the centre: one input in, the record changed, a list of effects out. The carrier commits
 //! the record before it carries out any effect. [`link::Link`] is its counterpart on the PBX's side.
 
+mod appearance;
 pub mod ask;
 pub mod call;
 pub mod dialog;
