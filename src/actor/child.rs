@@ -75,6 +75,11 @@ impl Obituaries {
         std::mem::take(&mut *self.list.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Makes [`Obituaries::changed`] resolve without a death.
+    pub fn wake(&self) {
+        self.notify.notify_one();
+    }
+
     /// Resolves when something was reported since the last time; for one waiter.
     pub async fn changed(&self) {
         self.notify.notified().await;
@@ -233,6 +238,11 @@ impl Birth {
     /// Fingerprints of the inputs that have crashed this child too often: it answers them with an error.
     pub fn parked(&self) -> &Arc<[u64]> {
         &self.parked
+    }
+
+    /// Whether the child was killed before it was born: its factory need not run.
+    pub(super) fn is_killed(&self) -> bool {
+        self.guard.life.is_killed()
     }
 
     /// There is nothing to bring to life (the record is gone): counts as a normal end. OTP's `ignore`.

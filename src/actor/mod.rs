@@ -4,9 +4,12 @@
 //! [`session`] actor steps its machine, commits, and carries the effects out: answers to flows, services to the link
 //! ([`mail`]).
 
+mod table;
+
 pub mod book;
 pub mod child;
 pub mod door;
+pub mod dynamic;
 pub mod flow;
 pub mod flows;
 pub mod intensity;
