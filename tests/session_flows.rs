@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lyncpin::cti::{AskId, LinkFailed};
 use lyncpin::csta::{Features, Payload, decode, encode};
+use lyncpin::cti::{AskId, LinkFailed};
 use lyncpin::id::{Moment, SessionId};
 use lyncpin::machine::directory::{Appearance, Directory};
 use lyncpin::machine::effect::Effect;
@@ -324,7 +324,9 @@ fn shown(message: &Message) -> String {
             format!("{status} {}", message.headers.get("CSeq").unwrap_or_default())
         }
     };
-    for name in ["Session-Expires", "Min-SE", "Unsupported", "Accept", "Retry-After", "Warning", "Route", "Record-Route"] {
+    for name in
+        ["Session-Expires", "Min-SE", "Unsupported", "Accept", "Retry-After", "Warning", "Route", "Record-Route"]
+    {
         for value in message.headers.fields(name) {
             write!(line, " | {name}: {value}").expect("a string takes it");
         }

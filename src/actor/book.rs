@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use actix::Addr;
 
-use super::session::SessionActor;
+use super::session::{BindAgain, SessionActor};
 use crate::id::SessionId;
 use crate::machine::session::Session;
 
@@ -48,6 +48,11 @@ impl Book {
         }
     }
 
+    /// A session whose record cannot be read any more.
+    pub fn forget(&self, id: &SessionId) {
+        self.write().sessions.remove(id);
+    }
+
     /// By our tag.
     pub fn session(&self, tag: &str) -> Option<Addr<SessionActor>> {
         self.read().sessions.get(tag).cloned()
@@ -58,6 +63,14 @@ impl Book {
         let pages = self.read();
         let id = pages.dialogs.get(dialog_key(call_id, remote_tag).as_str())?;
         pages.sessions.get(id).cloned()
+    }
+
+    /// A link's actor is new: whoever lived on the old one binds to it.
+    pub fn bind_again(&self, link: &str) {
+        for session in self.read().sessions.values() {
+            // Past the mailbox's bound, once a restart of a link.
+            session.do_send(BindAgain { link: link.into() });
+        }
     }
 
     pub fn sessions_count(&self) -> usize {

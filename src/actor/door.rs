@@ -4,24 +4,26 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use actix::Addr;
+use actix::{Addr, AsyncContext};
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
+use super::child::Birth;
 use super::flow;
 use super::flows::FlowHandle;
-use super::node::Node;
-use super::session::{End, Inbound, SessionActor};
+use super::mail::Unbind;
+use super::node::{Arrival, Node};
+use super::session::{Alive, End, Inbound, SessionActor};
 use crate::id::SessionId;
-use crate::machine::effect::NextHop;
+use crate::machine::effect::{Effect, NextHop};
 use crate::machine::input::{FlowId, Retire};
 use crate::machine::outside::{Outside, outside};
 use crate::machine::refusal::Refusal;
 use crate::machine::session::{Context, Session};
 use crate::machine::sign_in::{SignIn, refuse, sign_in, unavailable};
 use crate::machine::transaction::Open;
-use crate::sip::Message;
+use crate::sip::{Message, reason_of};
 use crate::store::{CommitRefused, Refusal as StoreRefusal};
 
 /// Carries an accepted connection on this thread until it ends.
@@ -74,7 +76,9 @@ fn take(node: &Arc<Node>, flow: &FlowHandle, message: Box<Message>) {
     if message.method().is_none() {
         node.counters.responses.fetch_add(1, Ordering::Relaxed);
         // Our tag stands in From: the request was ours. Nobody waits for an answer to an answer.
-        if let Some(session) = message.headers.from().ok().and_then(|from| from.tag().and_then(|tag| node.book.session(tag))) {
+        if let Some(session) =
+            message.headers.from().ok().and_then(|from| from.tag().and_then(|tag| node.book.session(tag)))
+        {
             let _ = session.try_send(Inbound { flow: flow.id, message });
         }
         return;
@@ -138,6 +142,13 @@ pub(super) fn answer_481(node: &Node, flow: FlowId, request: &Message) {
     }
 }
 
+/// For a request nobody dares to work on.
+pub(super) fn answer_500(node: &Node, flow: FlowId, request: &Message) {
+    if let Ok(open) = Open::of(flow, request) {
+        node.flows.send(flow, open.response(500, reason_of(500), None).to_bytes());
+    }
+}
+
 /// A user signs in: decide, commit the record with its claims, then begin.
 fn arrive(node: &Arc<Node>, flow: &FlowHandle, invite: Box<Message>, open: Open) {
     let cx_rules = node.rules.load();
@@ -162,13 +173,10 @@ fn arrive(node: &Arc<Node>, flow: &FlowHandle, invite: Box<Message>, open: Open)
             let commit = node.records.commit(&key, 0, SessionActor::claims(&session), &*session);
             let (node, flow) = (node.clone(), flow.clone());
             match commit.now() {
-                Ok(done) => arrived(&node, &flow, *session, effects, &open, done),
+                Ok(done) => arrived(&node, &flow, &session, effects, &open, done),
                 Err(commit) => {
-                    node.arriving.fetch_add(1, Ordering::Relaxed);
                     actix_rt::spawn(async move {
-                        let done = commit.await;
-                        node.arriving.fetch_sub(1, Ordering::Relaxed);
-                        arrived(&node, &flow, *session, effects, &open, done);
+                        arrived(&node, &flow, &session, effects, &open, commit.await);
                     });
                 }
             }
@@ -179,8 +187,8 @@ fn arrive(node: &Arc<Node>, flow: &FlowHandle, invite: Box<Message>, open: Open)
 fn arrived(
     node: &Arc<Node>,
     flow: &FlowHandle,
-    session: Session,
-    effects: Vec<crate::machine::effect::Effect>,
+    session: &Session,
+    effects: Vec<Effect>,
     open: &Open,
     done: Result<u64, CommitRefused>,
 ) {
@@ -188,12 +196,20 @@ fn arrived(
     let cx = Context { rules: &rules, now: node.clock.now() };
     match done {
         Ok(version) => {
+            let Some(sessions) = node.sessions.get() else { return };
+            node.arrivals.put(session.id.clone(), Arrival { flow: flow.id, first: effects });
+            if let Err(problem) = sessions.start(session.id.clone()) {
+                warn!(user = %session.appearance.sip, reason = %problem, "sign-in not begun");
+                node.arrivals.take(&session.id);
+                forget(node, session, version);
+                flow.outgoing.push(unavailable(cx, open, 60).to_bytes());
+                return;
+            }
             info!(
                 session = %session.id, user = %session.appearance.sip, device = %session.appearance.device,
                 link = %session.link, profile = session.profile.name(), "session opened"
             );
             node.counters.count("sign_in", session.profile.name());
-            begin(node, session, version, flow.id, effects);
         }
         Err(CommitRefused::Refused(StoreRefusal::Claimed { claim, .. })) if claim.starts_with("station/") => {
             let user = session.appearance.sip.clone();
@@ -213,22 +229,55 @@ fn arrived(
     }
 }
 
-/// Starts the actor of a committed session on this thread.
-pub fn begin(
-    node: &Arc<Node>,
-    session: Session,
-    version: u64,
-    flow: FlowId,
-    first: Vec<crate::machine::effect::Effect>,
-) {
-    use actix::{Actor, AsyncContext};
-    let node = node.clone();
-    SessionActor::create(move |ctx| {
+/// Removes a record nobody serves; the far side is told 481 when it asks, and signs in anew.
+pub fn forget(node: &Arc<Node>, session: &Session, version: u64) {
+    let removed = node.records.remove(&SessionActor::key(&session.id), version);
+    let id = session.id.clone();
+    actix_rt::spawn(async move {
+        if let Err(problem) = removed.await {
+            warn!(session = %id, reason = %problem, "record not removed");
+        }
+    });
+}
+
+/// Brings a session to life on this thread: the first time after its sign-in, later from its record alone.
+pub fn begin(node: &Arc<Node>, id: &SessionId, birth: Birth) {
+    let arrival = node.arrivals.take(id);
+    let loaded = match node.records.load::<Session>(&SessionActor::key(id)) {
+        Ok(Some(loaded)) => loaded,
+        Ok(None) => return birth.ignore(),
+        // The birth is dropped, which counts as a failed start.
+        Err(problem) => return error!(session = %id, reason = %problem, "the session cannot be read"),
+    };
+    let parked = birth.parked().clone();
+    let (mut session, version, node) = (loaded.value, loaded.version, node.clone());
+    birth.actor(move |ctx, life| {
         if let Some(older) = node.book.enter(&session, ctx.address()) {
+            // Past the mailbox's bound, once a sign-in.
             older.do_send(End(Retire::Superseded));
         }
-        SessionActor::new(node.clone(), session, version, flow, first)
+        let (flow, first) = match arrival {
+            Some(arrival) => (arrival.flow, arrival.first),
+            None => {
+                let rules = node.rules.load();
+                (FlowId::default(), session.resume(Context { rules: &rules, now: node.clock.now() }))
+            }
+        };
+        SessionActor::new(node, session, version, flow, first, Alive { life, parked })
     });
+}
+
+/// A session that cannot be kept alive: its client is told 481 and signs in anew.
+pub fn give_up(node: &Arc<Node>, id: &SessionId) {
+    node.book.forget(id);
+    node.arrivals.take(id);
+    if let Ok(Some(loaded)) = node.records.load::<Session>(&SessionActor::key(id)) {
+        node.book.leave(&loaded.value);
+        if let Some(link) = node.links.by_name(&loaded.value.link).and_then(|seat| seat.mail()) {
+            link.unbind.do_send(Unbind { session: id.clone() });
+        }
+        forget(node, &loaded.value, loaded.version);
+    }
 }
 
 fn refused(node: &Node, refusal: Option<Refusal>, user: &str, invite: &Message) {

@@ -84,7 +84,8 @@ where
         write_timer: None,
     };
     let end = poll_fn(|cx| flow.poll(cx)).await;
-    let _ = tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| Pin::new(&mut flow.stream).poll_shutdown(cx))).await;
+    let _ =
+        tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| Pin::new(&mut flow.stream).poll_shutdown(cx))).await;
     end
 }
 

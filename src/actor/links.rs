@@ -3,9 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use actix::Recipient;
+use actix::{ActorContext, Addr, Handler, Recipient};
 use arc_swap::ArcSwapOption;
 
+use super::child::Order;
+use super::link::LinkActor;
 use super::mail::{Bind, HasCalls, Invoke, Recovered, Unbind};
 use crate::csta::Features;
 use crate::machine::selection::Selection;
@@ -18,6 +20,18 @@ pub struct LinkMail {
     pub invoke: Recipient<Invoke>,
     pub recovered: Recipient<Recovered>,
     pub has_calls: Recipient<HasCalls>,
+}
+
+impl LinkMail {
+    pub fn of(link: &Addr<LinkActor>) -> Self {
+        Self {
+            bind: link.clone().recipient(),
+            unbind: link.clone().recipient(),
+            invoke: link.clone().recipient(),
+            recovered: link.clone().recipient(),
+            has_calls: link.clone().recipient(),
+        }
+    }
 }
 
 /// One link's place in the table.
@@ -93,5 +107,16 @@ impl Links {
         let up: Vec<bool> = self.seats.iter().map(|seat| seat.is_up()).collect();
         let picked = self.selection.lock().unwrap_or_else(PoisonError::into_inner).pick(&up);
         &self.seats[picked.unwrap_or(0)]
+    }
+}
+
+impl Handler<Order> for LinkActor {
+    type Result = ();
+
+    fn handle(&mut self, order: Order, ctx: &mut Self::Context) {
+        match order {
+            Order::Stop => ctx.stop(),
+            Order::Probe(_) => {}
+        }
     }
 }

@@ -1,17 +1,21 @@
 //! What all carriers of one node share.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 
 use super::book::Book;
+use super::dynamic::DynamicSupervisor;
 use super::flow::FlowOptions;
 use super::flows::Flows;
 use super::links::Links;
 use crate::clock::Clock;
-use crate::machine::effect::NextHop;
+use crate::id::SessionId;
+use crate::machine::effect::{Effect, NextHop};
+use crate::machine::input::FlowId;
 use crate::machine::rules::Rules;
 use crate::store::Records;
 use crate::telemetry::Counters;
@@ -33,8 +37,29 @@ pub struct Node {
     pub flow_options: FlowOptions,
     pub sessions_max: usize,
     pub is_draining: AtomicBool,
-    /// Sign-ins between decision and commit, so that `sessions_max` holds.
-    pub arriving: AtomicUsize,
+    pub sessions: OnceLock<DynamicSupervisor<SessionId>>,
+    pub arrivals: Arrivals,
+}
+
+/// Sessions that are committed and whose actor is not there yet: what it is to carry out first. At most as many as the
+/// supervisor takes children.
+#[derive(Default)]
+pub struct Arrivals(Mutex<HashMap<SessionId, Arrival>>);
+
+/// The flow of the INVITE, and its 200.
+pub struct Arrival {
+    pub flow: FlowId,
+    pub first: Vec<Effect>,
+}
+
+impl Arrivals {
+    pub fn put(&self, id: SessionId, arrival: Arrival) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, arrival);
+    }
+
+    pub fn take(&self, id: &SessionId) -> Option<Arrival> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
+    }
 }
 
 impl Node {
@@ -43,6 +68,6 @@ impl Node {
     }
 
     pub fn is_full(&self) -> bool {
-        self.book.sessions_count() + self.arriving.load(Ordering::Relaxed) >= self.sessions_max
+        self.sessions.get().is_none_or(|sessions| sessions.children_count() >= self.sessions_max)
     }
 }

@@ -9,12 +9,13 @@ use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler,
 use lyncpin_cluster::Claims;
 use tracing::{debug, error, info, warn};
 
+use super::child::{Life, Order};
 use super::links::LinkMail;
 use super::mail::{Bind, FromLink, HasCalls, Invoke, Recovered, Unbind};
 use super::node::Node;
 use crate::cti::LinkFailed;
 use crate::id::Moment;
-use crate::machine::effect::{EndReason, Effect, NextHop, Note};
+use crate::machine::effect::{Effect, EndReason, NextHop, Note};
 use crate::machine::input::{FlowId, Input, Retire};
 use crate::machine::session::Session;
 use crate::sip;
@@ -40,10 +41,24 @@ pub struct Inbound {
 #[rtype(result = "()")]
 pub struct End(pub Retire);
 
+/// The actor of this link is a new one.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct BindAgain {
+    pub link: Arc<str>,
+}
+
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Undelivered {
     cseq: u32,
+}
+
+/// What the supervisor gave the actor at birth.
+pub struct Alive {
+    pub life: Life,
+    /// Fingerprints of inputs this session has died of three times.
+    pub parked: Arc<[u64]>,
 }
 
 /// One session on this node.
@@ -59,12 +74,20 @@ pub struct SessionActor {
     inputs: VecDeque<Input>,
     /// What to do before the first input: after a sign-in the 200, after a restart what `resume` said.
     first: Vec<Effect>,
+    alive: Alive,
     is_over: bool,
 }
 
 impl SessionActor {
     /// For a session just committed, or loaded from its record.
-    pub fn new(node: Arc<Node>, session: Session, version: u64, flow: FlowId, first: Vec<Effect>) -> Self {
+    pub fn new(
+        node: Arc<Node>,
+        session: Session,
+        version: u64,
+        flow: FlowId,
+        first: Vec<Effect>,
+        alive: Alive,
+    ) -> Self {
         Self {
             node,
             session,
@@ -74,6 +97,7 @@ impl SessionActor {
             timer: None,
             inputs: VecDeque::new(),
             first,
+            alive,
             is_over: false,
         }
     }
@@ -101,14 +125,36 @@ impl SessionActor {
             if self.is_over {
                 return;
             }
+            let print = input.fingerprint();
+            if self.alive.parked.contains(&print) {
+                self.turn_away(&input);
+                continue;
+            }
+            self.alive.life.takes_up(print);
             let rules = self.node.rules.load();
             let cx = crate::machine::session::Context { rules: &rules, now: self.now() };
             let effects = self.session.step(cx, input);
             if !self.commit(effects, ctx) {
                 return;
             }
+            self.alive.life.puts_down();
         }
         self.arm(ctx);
+    }
+
+    /// An input this session has died of three times is answered with an error instead of worked on.
+    fn turn_away(&mut self, input: &Input) {
+        self.node.counters.count("session", "input_parked");
+        error!(
+            session = %self.session.id,
+            "an input that crashed this session three times is refused; please report it with the record lines before the crash"
+        );
+        match input {
+            Input::Request { flow, message } => super::door::answer_500(&self.node, *flow, message),
+            // What the event would have told is asked for.
+            Input::PbxEvent { .. } => self.inputs.push_back(Input::Missed),
+            _ => {}
+        }
     }
 
     /// Commits the record and carries the effects out; false when that goes on later, under `ctx.wait`.
@@ -128,6 +174,7 @@ impl SessionActor {
             Err(commit) => {
                 let wait = commit.into_actor(self).map(move |done, this, ctx| {
                     this.committed(done, effects, ctx);
+                    this.alive.life.puts_down();
                     this.work(ctx);
                 });
                 ctx.wait(wait);
@@ -205,6 +252,20 @@ impl SessionActor {
         });
     }
 
+    fn bind(&mut self, ctx: &mut Context<Self>) {
+        self.link = self.node.links.by_name(&self.session.link).and_then(|seat| seat.mail());
+        match &self.link {
+            // Past the bound, once a life of either actor: without it the session would hear nothing of its link.
+            Some(link) => link.bind.do_send(Bind {
+                session: self.session.id.clone(),
+                inbox: ctx.address().recipient(),
+                has_calls: !self.session.calls.is_empty(),
+            }),
+            // No such link is configured any more.
+            None => self.inputs.push_back(Input::LinkDown),
+        }
+    }
+
     fn note(&self, note: &Note) {
         let name = note.name();
         self.node.counters.count("session", name);
@@ -264,20 +325,21 @@ impl Actor for SessionActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_MAX);
-        let addr = ctx.address();
         for effect in std::mem::take(&mut self.first) {
             self.carry_out(effect, ctx);
         }
-        self.link = self.node.links.by_name(&self.session.link).and_then(|seat| seat.mail());
-        if let Some(link) = &self.link {
-            // Past the bound, once a life of the actor: without it the session would hear nothing of its link.
-            link.bind.do_send(Bind {
-                session: self.session.id.clone(),
-                inbox: addr.recipient(),
-                has_calls: !self.session.calls.is_empty(),
-            });
-        }
+        self.bind(ctx);
         self.work(ctx);
+    }
+}
+
+impl Handler<BindAgain> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, again: BindAgain, ctx: &mut Self::Context) {
+        if *again.link == *self.session.link {
+            self.bind(ctx);
+        }
     }
 }
 
@@ -338,3 +400,16 @@ impl Handler<FromLink> for SessionActor {
     }
 }
 
+impl Handler<Order> for SessionActor {
+    type Result = ();
+
+    fn handle(&mut self, order: Order, ctx: &mut Self::Context) {
+        match order {
+            Order::Stop => {
+                self.is_over = true;
+                ctx.stop();
+            }
+            Order::Probe(_) => {}
+        }
+    }
+}

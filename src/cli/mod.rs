@@ -4,6 +4,7 @@
 pub mod check_config;
 pub mod completions;
 pub mod lab;
+mod logging;
 pub mod serve;
 
 use std::process::ExitCode;
@@ -20,6 +21,8 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
+  lyncpin serve                                    try it: one node on loopback with a simulated PBX
+  lyncpin serve --config lyncpin.toml              one node for Lync
   lyncpin check-config lyncpin.toml                tell everything that is wrong with a file
   lyncpin check-config --reference > lyncpin.toml  every key, its meaning and its default
   lyncpin lab directory --count 20000 > users.csv  users to try out with
@@ -27,6 +30,8 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Serve; without a configuration: on loopback, with a simulated PBX and demo users.
+    Serve(serve::Serve),
     /// Check a configuration and its users file; tell every fault at once.
     CheckConfig(check_config::CheckConfig),
     /// Parts to try out with, without Lync or a PBX.
@@ -38,8 +43,10 @@ pub enum Command {
 
 /// Carries a command out, writing to the standard streams. An `Err` is a stream that cannot be written.
 pub fn run(cli: Cli) -> std::io::Result<ExitCode> {
-    let (mut out, mut err) = (std::io::stdout().lock(), std::io::stderr().lock());
+    // Not locked: a server logs to the standard error stream from all its threads.
+    let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     match cli.command {
+        Command::Serve(command) => command.run(&mut out, &mut err),
         Command::CheckConfig(command) => command.run(&mut out, &mut err),
         Command::Lab(command) => command.run(&mut out),
         Command::Completions(command) => command.run(&mut out),
@@ -60,7 +67,7 @@ mod tests {
     #[test]
     fn each_command_has_one_line_of_help() {
         let help = Cli::command().render_help().to_string();
-        for name in ["check-config", "lab", "completions"] {
+        for name in ["serve", "check-config", "lab", "completions"] {
             let lines = help.lines().filter(|line| line.trim_start().starts_with(&format!("{name} "))).count();
             assert_eq!(lines, 1, "{name}\n{help}");
         }

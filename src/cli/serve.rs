@@ -1,13 +1,18 @@
-//! `lyncpin serve`: the arguments, and what must be in order before anything listens.
+//! `lyncpin serve`: one data node, until it is told to stop.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use clap::Args;
+use tracing::{info, warn};
 
 use super::check_config::Report;
 use crate::config::{Config, Lines, Problem, load};
 use crate::directory::DirectoryWatch;
+use crate::gateway::{Gateway, Options};
 
 /// Serve; without a configuration: on loopback, with a simulated PBX and demo users.
 #[derive(Debug, Default, Args)]
@@ -15,6 +20,9 @@ pub struct Serve {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Threads for sessions; 0: one for everything [default: one a core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
 }
 
 /// A checked configuration and its directory.
@@ -27,6 +35,39 @@ pub struct Prepared {
 }
 
 impl Serve {
+    /// Serves until SIGINT or SIGTERM. Exit status 1: not started, or a part failed for good.
+    pub fn run(&self, out: &mut impl Write, err: &mut impl Write) -> io::Result<ExitCode> {
+        let prepared = match self.prepare() {
+            Ok(prepared) => prepared,
+            Err(report) => {
+                writeln!(err, "{report}")?;
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        super::logging::start(&prepared.config.log);
+        let threads = self.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
+        let is_demo = self.config.is_none();
+        // A system of our own, not `#[actix::main]`: the session threads must outlive no part of it.
+        actix_rt::System::new().block_on(async {
+            prepared.warnings.iter().for_each(|warning| warn!("{warning}"));
+            let options = Options { arbiters: threads, ..Options::default() };
+            let gateway = match Gateway::start(prepared.config, prepared.directory, options).await {
+                Ok(gateway) => gateway,
+                Err(error) => {
+                    writeln!(err, "lyncpin: {}", chain(&error))?;
+                    return Ok(ExitCode::FAILURE);
+                }
+            };
+            if is_demo {
+                welcome(out, &gateway)?;
+            }
+            for address in gateway.addresses() {
+                info!(%address, "listening for SIP");
+            }
+            until_told(gateway).await
+        })
+    }
+
     /// An `Err` is a report to print; nothing has been started.
     pub fn prepare(&self) -> Result<Prepared, Report> {
         let Some(path) = &self.config else {
@@ -51,6 +92,50 @@ impl Serve {
     }
 }
 
+/// What a newcomer should know, and the next command to type.
+fn welcome(out: &mut impl Write, gateway: &Gateway) -> io::Result<()> {
+    writeln!(out, "Lyncpin serves, on loopback, with a simulated PBX and twenty demo users.")?;
+    for address in gateway.addresses() {
+        writeln!(out, "  SIP        tcp://{address}")?;
+    }
+    if let Some(pbx) = gateway.pbx() {
+        for address in pbx.addresses() {
+            writeln!(out, "  PBX        csta://{address}  (phones 5101 to 5199)")?;
+        }
+        if let Some(address) = pbx.control_address() {
+            writeln!(out, "  PBX desk   tcp://{address}  (one JSON object a line, e.g. {{\"op\":\"calls\"}})")?;
+        }
+    }
+    writeln!(out, "\nIn another terminal, sign alice in and let her call bob:")?;
+    writeln!(out, "  cargo run --release -- lab users --demo\n\nCtrl-C stops it.")?;
+    out.flush()
+}
+
+/// Serves until a signal or a failed part.
+async fn until_told(mut gateway: Gateway) -> io::Result<ExitCode> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let code = tokio::select! {
+        _ = tokio::signal::ctrl_c() => ExitCode::SUCCESS,
+        _ = terminate.recv() => ExitCode::SUCCESS,
+        () = gateway.failed() => ExitCode::FAILURE,
+    };
+    info!(sessions = gateway.node().book.sessions_count(), "stopping");
+    gateway.stop().await;
+    Ok(code)
+}
+
+/// An error with what caused it, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -67,7 +152,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("lyncpin.toml");
         std::fs::write(&path, "[users]\nfile = \"absent.csv\"\n").expect("write");
-        let report = Serve { config: Some(path) }.prepare().expect_err("wrong");
+        let report = Serve { config: Some(path), ..Serve::default() }.prepare().expect_err("wrong");
         let rules: Vec<_> = report.problems.iter().map(|problem| problem.rule).collect();
         assert_eq!(rules, ["no_link", "unreadable"]);
     }

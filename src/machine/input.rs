@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::transaction::fingerprint;
 use crate::csta::{Event, Features, Outcome};
 use crate::cti::{AskId, LinkFailed};
 use crate::sip::Message;
@@ -48,6 +49,23 @@ pub enum Input {
     Retire {
         why: Retire,
     },
+}
+
+impl Input {
+    /// Tells this input from others after it came again, for the count of crashes; 0 for inputs of our own making.
+    pub fn fingerprint(&self) -> u64 {
+        match self {
+            Self::Request { message, .. } | Self::Response { message } => {
+                let cseq = message.headers.get("CSeq").unwrap_or_default();
+                fingerprint(cseq.as_bytes()) ^ fingerprint(&message.body).rotate_left(1)
+            }
+            Self::PbxEvent { event } => {
+                let call = event.call().unwrap_or_default();
+                fingerprint(event.body.name().as_bytes()) ^ fingerprint(call.as_bytes()).rotate_left(1)
+            }
+            _ => 0,
+        }
+    }
 }
 
 /// Why the session is ended from outside.

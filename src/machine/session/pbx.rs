@@ -348,7 +348,10 @@ impl Session {
     pub(super) fn monitor_granted(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
         if self.pbx.is_down() {
             self.out_of_service(cx, effects);
-        } else if self.pbx.is_ready() && self.monitors.len() == 1 && cx.rules.switches(&self.dialog.user_agent).catch_up_events {
+        } else if self.pbx.is_ready()
+            && self.monitors.len() == 1
+            && cx.rules.switches(&self.dialog.user_agent).catch_up_events
+        {
             for event in reconcile(&self.line, &Calls::default(), &self.calls.clone()) {
                 self.enqueue(cx, event, effects);
             }

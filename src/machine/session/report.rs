@@ -48,8 +48,8 @@ impl Session {
 
     /// One INFO for each of the client's monitors.
     pub(super) fn enqueue(&mut self, cx: Context<'_>, event: EventBody, effects: &mut Vec<Effect>) {
-        let is_hidden =
-            matches!(event, EventBody::ServiceInitiated { .. }) && !cx.rules.switches(&self.dialog.user_agent).service_initiated;
+        let is_hidden = matches!(event, EventBody::ServiceInitiated { .. })
+            && !cx.rules.switches(&self.dialog.user_agent).service_initiated;
         if is_hidden {
             return;
         }

@@ -4,11 +4,11 @@ use super::request::xml;
 use super::{Asked, Context, MONITORS_MAX, Monitor, Session, Waiting};
 use crate::csta::{ConnectionId, DeviceRef, Failure, Features, MonitorObject, Outcome, Payload, Service};
 use crate::cti::{AskId, LinkFailed};
-use crate::sip::reason_of;
 use crate::machine::effect::Effect;
 use crate::machine::number::{NumberError, dialled, shown};
 use crate::machine::tel::Tel;
 use crate::machine::transaction::{AnswerBody, OPEN_MAX, Open};
+use crate::sip::reason_of;
 
 impl Session {
     /// Serves one CSTA request of the client. Its answer travels in the 200 to `open`, now or when the PBX has spoken.

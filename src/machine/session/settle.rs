@@ -3,8 +3,8 @@
 use super::{Asked, Context, Session};
 use crate::csta::{ConnectionId, Failure, LocalState, Outcome, Service};
 use crate::machine::call::{Call, Calls};
-use crate::sip::reason_of;
 use crate::machine::effect::Effect;
+use crate::sip::reason_of;
 
 /// What the PBX's state says of a command.
 #[derive(Clone, Debug, PartialEq)]
