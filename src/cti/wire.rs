@@ -102,7 +102,7 @@ impl Wire {
     fn sort(&mut self, frame: Frame) -> Result<Spoken, LinkBroken> {
         let invoke = frame.invoke;
         let payload = match csta::decode(&frame.body) {
-            Ok(document) => document.payload.as_from_switch(),
+            Ok(document) => document.payload.said_by_switch(),
             Err(_) => return self.unreadable(&frame),
         };
         self.unreadable_in_a_row = 0;
