@@ -10,11 +10,20 @@ use crate::actor::mail::FromLink;
 /// Delivers in order. Events that do not fit are dropped and made good by one `Missed`; everything else is kept until it
 /// fits: an answer is owed exactly once, and of ups and downs only the last pair counts. So what is kept is bounded by
 /// the open asks.
+///
+/// One recipient for all deliveries: actix bounds a mailbox by parking each full sender, so that a fresh clone for each
+/// message would never be refused.
 #[derive(Debug)]
 pub(super) struct Inbox {
     recipient: Recipient<FromLink>,
-    kept: VecDeque<FromLink>,
+    /// Boxed, because it is nearly always absent.
+    kept: Option<Box<Kept>>,
     missed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    mail: VecDeque<FromLink>,
 }
 
 /// What became of a delivery.
@@ -29,7 +38,7 @@ pub(super) enum Delivery {
 
 impl Inbox {
     pub(super) fn new(recipient: Recipient<FromLink>) -> Self {
-        Self { recipient, kept: VecDeque::new(), missed: false }
+        Self { recipient, kept: None, missed: false }
     }
 
     /// The session's actor is another one now; what is kept is for the session, not for the actor.
@@ -56,21 +65,20 @@ impl Inbox {
     }
 
     pub(super) fn flush(&mut self) -> Delivery {
-        while let Some(mail) = self.kept.pop_front() {
+        while let Some(mail) = self.kept.as_mut().and_then(|kept| kept.mail.pop_front()) {
             match self.recipient.try_send(mail) {
                 Ok(()) => {}
                 Err(SendError::Full(mail)) => {
-                    self.kept.push_front(mail);
+                    self.kept.get_or_insert_default().mail.push_front(mail);
                     return Delivery::Stuck;
                 }
                 Err(SendError::Closed(mail)) => {
-                    self.kept.push_front(mail);
+                    self.kept.get_or_insert_default().mail.push_front(mail);
                     return Delivery::Gone;
                 }
             }
         }
-        // An idle session holds no queue.
-        self.kept = VecDeque::new();
+        self.kept = None;
         if self.missed {
             match self.recipient.try_send(FromLink::Missed) {
                 Ok(()) => self.missed = false,
@@ -82,7 +90,7 @@ impl Inbox {
     }
 
     fn is_stuck(&self) -> bool {
-        self.missed || !self.kept.is_empty()
+        self.missed || self.kept.is_some()
     }
 
     fn keep_if_owed(&mut self, mail: FromLink) {
@@ -100,14 +108,20 @@ impl Inbox {
             // After either the session takes a snapshot anyway.
             FromLink::Down => {
                 self.missed = false;
-                self.kept.retain(|kept| !matches!(kept, FromLink::Up { .. } | FromLink::Down));
+                self.forget(|mail| matches!(mail, FromLink::Up { .. } | FromLink::Down));
             }
             FromLink::Up { .. } => {
                 self.missed = false;
-                self.kept.retain(|kept| !matches!(kept, FromLink::Up { .. }));
+                self.forget(|mail| matches!(mail, FromLink::Up { .. }));
             }
             FromLink::Settled { .. } => {}
         }
-        self.kept.push_back(mail);
+        self.kept.get_or_insert_default().mail.push_back(mail);
+    }
+
+    fn forget(&mut self, is_stale: impl Fn(&FromLink) -> bool) {
+        if let Some(kept) = &mut self.kept {
+            kept.mail.retain(|mail| !is_stale(mail));
+        }
     }
 }
