@@ -7,8 +7,8 @@ use actix::prelude::SendError;
 
 use crate::actor::mail::FromLink;
 
-/// Delivers in order. Events that do not fit are dropped and made good by one `Missed`; everything else is kept until it
-/// fits: an answer is owed exactly once, and of ups and downs only the last pair counts. So what is kept is bounded by
+/// Delivers in order. Events that do not fit are dropped and made good by one `Missed`; everything else is kept until
+/// it fits: an answer is owed exactly once, and of ups and downs only the last pair counts. So what is kept is bounded by
 /// the open asks.
 ///
 /// One recipient for all deliveries: actix bounds a mailbox by parking each full sender, so that a fresh clone for each
