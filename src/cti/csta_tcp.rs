@@ -152,3 +152,86 @@ fn answered(purpose: Purpose, said: Said) -> Heard {
         _ => Heard::Noise,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cti::frame::{self, FrameReader};
+
+    const NOW: Moment = Moment(0);
+
+    fn document(bytes: &[u8]) -> (u16, String) {
+        let frame = FrameReader::default().received(bytes).unwrap().remove(0);
+        (frame.invoke, String::from_utf8(frame.body).unwrap())
+    }
+
+    fn reply(driver: &mut CstaTcp, invoke: u16, body: &str) -> Vec<In> {
+        driver.received(&frame::encode(invoke, body.as_bytes()).unwrap(), NOW).unwrap()
+    }
+
+    /// Without any namespace, as measured on an independent server.
+    fn logged_in() -> CstaTcp {
+        let mut driver = CstaTcp::new(&LinkConfig::default());
+        driver.connected();
+        let (invoke, _) = document(&driver.say(Say::Login, NOW).unwrap());
+        let started = "<StartApplicationSessionPosResponse><sessionID>7</sessionID>\
+            <actualProtocolVersion>3.0</actualProtocolVersion><actualSessionDuration>60</actualSessionDuration>\
+            </StartApplicationSessionPosResponse>";
+        let granted = Heard::Granted { duration_ms: 60_000, resumed: false };
+        assert_eq!(reply(&mut driver, invoke, started), [In::Heard(granted)]);
+        driver
+    }
+
+    #[test]
+    fn a_session_is_prolonged_and_closed_by_its_id() {
+        let mut driver = logged_in();
+        let (invoke, reset) = document(&driver.say(Say::ResetTimer, NOW).unwrap());
+        assert!(reset.contains("<sessionID>7</sessionID><requestedSessionDuration>180</requestedSessionDuration>"));
+        let body = "<ResetApplicationSessionTimerPosResponse><actualSessionDuration>90</actualSessionDuration>\
+            </ResetApplicationSessionTimerPosResponse>";
+        assert_eq!(reply(&mut driver, invoke, body), [In::Heard(Heard::TimerReset { duration_ms: 90_000 })]);
+        let (_, stop) = document(&driver.say(Say::Logout, NOW).unwrap());
+        assert!(stop.contains("<sessionEndReason><definedEndReason>normal</definedEndReason></sessionEndReason>"));
+        driver.connected();
+        assert_eq!(driver.say(Say::ResetTimer, NOW), Err(Unsayable::NoSession), "the session died with its connection");
+    }
+
+    #[test]
+    fn the_status_is_understood_asked_for_or_not() {
+        let mut driver = logged_in();
+        for (word, status) in [("normal", SystemStatus::Usable), ("disabled", SystemStatus::Unusable)] {
+            let (invoke, _) = document(&driver.say(Say::AskStatus, NOW).unwrap());
+            let body = format!(
+                "<RequestSystemStatusResponse><systemStatus>{word}</systemStatus></RequestSystemStatusResponse>"
+            );
+            assert_eq!(reply(&mut driver, invoke, &body), [In::Heard(Heard::Status(status))]);
+            let body = format!("<SystemStatus><systemStatus>{word}</systemStatus></SystemStatus>");
+            assert_eq!(reply(&mut driver, 3, &body), [In::Heard(Heard::StatusReport { invoke: 3, status })]);
+        }
+    }
+
+    #[test]
+    fn an_unanswered_question_does_not_keep_its_number_in_use() {
+        let mut driver = logged_in();
+        for _ in 0..10 {
+            driver.say(Say::AskStatus, NOW).unwrap();
+        }
+        assert_eq!(driver.wire.invokes.open_count(), 1);
+    }
+
+    #[test]
+    fn a_service_the_gateway_does_not_offer_is_refused_to_the_pbx() {
+        let [In::Write(bytes)] = &reply(&mut logged_in(), 42, "<SystemRegister/>")[..] else { panic!("no answer") };
+        let (invoke, refusal) = document(bytes);
+        assert_eq!(invoke, 42);
+        assert!(refusal.contains("<operation>serviceNotSupported</operation>"), "{refusal}");
+    }
+
+    #[test]
+    fn the_clients_line_does_not_reach_the_pbx() {
+        let object = crate::csta::MonitorObject::Device("5101".into());
+        let service = Service::MonitorStart { object, line: Some("tel:+14255550101".into()) };
+        let (_, monitor) = document(&logged_in().send(Ticket(1), &service, NOW).unwrap());
+        assert!(monitor.contains("<deviceObject>5101</deviceObject>") && !monitor.contains("tel:"), "{monitor}");
+    }
+}

@@ -30,8 +30,8 @@ pub struct LinkConfig {
     pub backoff_min_ms: u64,
     /// The longest pause; `backoff_min_ms` to 600,000, default 15,000.
     pub backoff_max_ms: u64,
-    /// Services open at the PBX at a time; 1 to 5,000, default 1,000. The rest of the 9,998 invoke ids is for numbers in
-    /// quarantine.
+    /// Services open at the PBX at a time; 1 to 5,000, default 1,000. The rest of the 9,998 invoke ids is for
+    /// numbers in quarantine.
     pub outstanding_max: usize,
     /// Sessions that recover at a time after the link has come up; 1 to 1,000, default 64.
     pub recovery_window: usize,

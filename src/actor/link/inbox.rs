@@ -7,6 +7,7 @@ use actix::prelude::SendError;
 
 use crate::actor::mail::FromLink;
 
+<<<<<<< HEAD
 /// Delivers in order. Events that do not fit are dropped and made good by one `Missed`; everything else is kept until it
 /// fits: an answer is owed exactly once, and of ups and downs only the last pair counts. So what is kept is bounded by
 /// the open asks.
@@ -17,6 +18,27 @@ pub(super) struct Inbox {
     missed: bool,
 }
 
+=======
+/// Delivers in order. Events that do not fit are dropped and made good by one `Missed`; everything else is kept until
+/// it fits: an answer is owed exactly once, and of ups and downs only the last pair counts. So what is kept is bounded by
+/// the open asks.
+///
+/// One recipient for all deliveries: actix bounds a mailbox by parking each full sender, so that a fresh clone for each
+/// message would never be refused.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    recipient: Recipient<FromLink>,
+    /// Boxed, because it is nearly always absent.
+    kept: Option<Box<Kept>>,
+    missed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    mail: VecDeque<FromLink>,
+}
+
+>>>>>>> cti
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
@@ -29,7 +51,11 @@ pub(super) enum Delivery {
 
 impl Inbox {
     pub(super) fn new(recipient: Recipient<FromLink>) -> Self {
+<<<<<<< HEAD
         Self { recipient, kept: VecDeque::new(), missed: false }
+=======
+        Self { recipient, kept: None, missed: false }
+>>>>>>> cti
     }
 
     /// The session's actor is another one now; what is kept is for the session, not for the actor.
@@ -56,6 +82,7 @@ impl Inbox {
     }
 
     pub(super) fn flush(&mut self) -> Delivery {
+<<<<<<< HEAD
         while let Some(mail) = self.kept.pop_front() {
             match self.recipient.try_send(mail) {
                 Ok(()) => {}
@@ -65,12 +92,27 @@ impl Inbox {
                 }
                 Err(SendError::Closed(mail)) => {
                     self.kept.push_front(mail);
+=======
+        while let Some(mail) = self.kept.as_mut().and_then(|kept| kept.mail.pop_front()) {
+            match self.recipient.try_send(mail) {
+                Ok(()) => {}
+                Err(SendError::Full(mail)) => {
+                    self.kept.get_or_insert_default().mail.push_front(mail);
+                    return Delivery::Stuck;
+                }
+                Err(SendError::Closed(mail)) => {
+                    self.kept.get_or_insert_default().mail.push_front(mail);
+>>>>>>> cti
                     return Delivery::Gone;
                 }
             }
         }
+<<<<<<< HEAD
         // An idle session holds no queue.
         self.kept = VecDeque::new();
+=======
+        self.kept = None;
+>>>>>>> cti
         if self.missed {
             match self.recipient.try_send(FromLink::Missed) {
                 Ok(()) => self.missed = false,
@@ -82,7 +124,11 @@ impl Inbox {
     }
 
     fn is_stuck(&self) -> bool {
+<<<<<<< HEAD
         self.missed || !self.kept.is_empty()
+=======
+        self.missed || self.kept.is_some()
+>>>>>>> cti
     }
 
     fn keep_if_owed(&mut self, mail: FromLink) {
@@ -100,6 +146,7 @@ impl Inbox {
             // After either the session takes a snapshot anyway.
             FromLink::Down => {
                 self.missed = false;
+<<<<<<< HEAD
                 self.kept.retain(|kept| !matches!(kept, FromLink::Up { .. } | FromLink::Down));
             }
             FromLink::Up { .. } => {
@@ -109,5 +156,22 @@ impl Inbox {
             FromLink::Settled { .. } => {}
         }
         self.kept.push_back(mail);
+=======
+                self.forget(|mail| matches!(mail, FromLink::Up { .. } | FromLink::Down));
+            }
+            FromLink::Up { .. } => {
+                self.missed = false;
+                self.forget(|mail| matches!(mail, FromLink::Up { .. }));
+            }
+            FromLink::Settled { .. } => {}
+        }
+        self.kept.get_or_insert_default().mail.push_back(mail);
+    }
+
+    fn forget(&mut self, is_stale: impl Fn(&FromLink) -> bool) {
+        if let Some(kept) = &mut self.kept {
+            kept.mail.retain(|mail| !is_stale(mail));
+        }
+>>>>>>> cti
     }
 }

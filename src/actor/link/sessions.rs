@@ -1,6 +1,10 @@
 //! The sessions bound to one link, and whose a monitor is.
 
 use std::collections::HashMap;
+<<<<<<< HEAD
+=======
+use std::hash::{DefaultHasher, Hash, Hasher};
+>>>>>>> cti
 use std::sync::Arc;
 
 use actix::Recipient;
@@ -13,7 +17,12 @@ use crate::id::SessionId;
 /// connection: measured, they start at `0` again each time.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
+<<<<<<< HEAD
     bound: HashMap<SessionId, Bound>,
+=======
+    /// Boxed: a hash table holds up to twice as many places as entries, and a signed-in user should cost little.
+    bound: HashMap<SessionId, Box<Bound>>,
+>>>>>>> cti
     routes: HashMap<Arc<str>, SessionId>,
 }
 
@@ -23,17 +32,80 @@ pub(super) struct Bound {
     pub(super) has_calls: bool,
     /// It has been told that the link is up, in this generation.
     pub(super) knows_up: bool,
+<<<<<<< HEAD
     monitors: Vec<Monitor>,
+=======
+    monitors: Monitors,
+}
+
+/// Nearly every session has one.
+#[derive(Debug, Default)]
+enum Monitors {
+    #[default]
+    None,
+    One(Monitor),
+    Several(Vec<Monitor>),
+>>>>>>> cti
 }
 
 #[derive(Debug)]
 struct Monitor {
     xref: Arc<str>,
+<<<<<<< HEAD
     device: Box<str>,
+=======
+    /// Only ever compared within one session.
+    device: u64,
+>>>>>>> cti
     /// Started for an earlier life of the session or of the connection, and still running.
     inherited: bool,
 }
 
+<<<<<<< HEAD
+=======
+impl Monitors {
+    fn as_mut_slice(&mut self) -> &mut [Monitor] {
+        match self {
+            Self::None => &mut [],
+            Self::One(monitor) => std::slice::from_mut(monitor),
+            Self::Several(monitors) => monitors,
+        }
+    }
+
+    fn take(&mut self) -> Vec<Monitor> {
+        match std::mem::take(self) {
+            Self::None => Vec::new(),
+            Self::One(monitor) => vec![monitor],
+            Self::Several(monitors) => monitors,
+        }
+    }
+
+    fn put(&mut self, monitor: Monitor) {
+        *self = match std::mem::take(self) {
+            Self::None => Self::One(monitor),
+            Self::One(first) => Self::Several(vec![first, monitor]),
+            Self::Several(mut monitors) => {
+                monitors.push(monitor);
+                Self::Several(monitors)
+            }
+        };
+    }
+
+    /// Takes out those that are meant.
+    fn extract(&mut self, is_meant: impl Fn(&Monitor) -> bool) -> Vec<Monitor> {
+        let (meant, kept): (Vec<_>, Vec<_>) = self.take().into_iter().partition(is_meant);
+        kept.into_iter().for_each(|monitor| self.put(monitor));
+        meant
+    }
+}
+
+fn fingerprint(device: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    device.hash(&mut hasher);
+    hasher.finish()
+}
+
+>>>>>>> cti
 impl Sessions {
     /// A second bind replaces the first: the running monitors wait to be taken up again.
     pub(super) fn bind(&mut self, session: SessionId, inbox: Recipient<FromLink>, has_calls: bool) {
@@ -42,17 +114,27 @@ impl Sessions {
                 bound.inbox.replace(inbox);
                 bound.has_calls = has_calls;
                 bound.knows_up = false;
+<<<<<<< HEAD
                 bound.monitors.iter_mut().for_each(|monitor| monitor.inherited = true);
             }
             None => {
                 let inbox = Inbox::new(inbox);
                 self.bound.insert(session, Bound { inbox, has_calls, knows_up: false, monitors: Vec::new() });
+=======
+                bound.monitors.as_mut_slice().iter_mut().for_each(|monitor| monitor.inherited = true);
+            }
+            None => {
+                let inbox = Inbox::new(inbox);
+                let bound = Bound { inbox, has_calls, knows_up: false, monitors: Monitors::None };
+                self.bound.insert(session, Box::new(bound));
+>>>>>>> cti
             }
         }
     }
 
     /// Forgets the session; the cross-reference ids of its monitors are left to be stopped.
     pub(super) fn unbind(&mut self, session: &SessionId) -> Vec<Arc<str>> {
+<<<<<<< HEAD
         let Some(bound) = self.bound.remove(session) else { return Vec::new() };
         bound.monitors.into_iter().map(|monitor| monitor.xref).inspect(|xref| drop(self.routes.remove(xref))).collect()
     }
@@ -63,6 +145,24 @@ impl Sessions {
 
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = (&SessionId, &mut Bound)> {
         self.bound.iter_mut()
+=======
+        let Some(mut bound) = self.bound.remove(session) else { return Vec::new() };
+        bound
+            .monitors
+            .take()
+            .into_iter()
+            .map(|monitor| monitor.xref)
+            .inspect(|xref| drop(self.routes.remove(xref)))
+            .collect()
+    }
+
+    pub(super) fn of_mut(&mut self, session: &SessionId) -> Option<&mut Bound> {
+        self.bound.get_mut(session).map(Box::as_mut)
+    }
+
+    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = (&SessionId, &mut Bound)> {
+        self.bound.iter_mut().map(|(session, bound)| (session, bound.as_mut()))
+>>>>>>> cti
     }
 
     pub(super) fn is_bound(&self, session: &SessionId) -> bool {
@@ -75,8 +175,12 @@ impl Sessions {
         let Some(bound) = self.bound.get_mut(session) else { return };
         let xref: Arc<str> = xref.into();
         self.routes.insert(xref.clone(), session.clone());
+<<<<<<< HEAD
         bound.monitors.reserve_exact(1);
         bound.monitors.push(Monitor { xref, device: device.into(), inherited: false });
+=======
+        bound.monitors.put(Monitor { xref, device: fingerprint(device), inherited: false });
+>>>>>>> cti
     }
 
     pub(super) fn routed(&self, xref: &str) -> Option<&SessionId> {
@@ -87,14 +191,24 @@ impl Sessions {
         if let Some(session) = self.routes.remove(xref)
             && let Some(bound) = self.bound.get_mut(&session)
         {
+<<<<<<< HEAD
             bound.monitors.retain(|monitor| &*monitor.xref != xref);
+=======
+            bound.monitors.extract(|monitor| &*monitor.xref == xref);
+>>>>>>> cti
         }
     }
 
     /// A running monitor of an earlier life on this device; handed out once.
     pub(super) fn take_up(&mut self, session: &SessionId, device: &str) -> Option<String> {
+<<<<<<< HEAD
         let monitors = &mut self.bound.get_mut(session)?.monitors;
         let monitor = monitors.iter_mut().find(|monitor| monitor.inherited && &*monitor.device == device)?;
+=======
+        let device = fingerprint(device);
+        let monitors = self.bound.get_mut(session)?.monitors.as_mut_slice();
+        let monitor = monitors.iter_mut().find(|monitor| monitor.inherited && monitor.device == device)?;
+>>>>>>> cti
         monitor.inherited = false;
         Some(monitor.xref.as_ref().to_owned())
     }
@@ -102,8 +216,13 @@ impl Sessions {
     /// Running monitors the session has not taken up again; the caller stops them.
     pub(super) fn drop_inherited(&mut self, session: &SessionId) -> Vec<Arc<str>> {
         let Some(bound) = self.bound.get_mut(session) else { return Vec::new() };
+<<<<<<< HEAD
         let dropped: Vec<_> =
             bound.monitors.extract_if(.., |monitor| monitor.inherited).map(|monitor| monitor.xref).collect();
+=======
+        let dropped = bound.monitors.extract(|monitor| monitor.inherited);
+        let dropped: Vec<_> = dropped.into_iter().map(|monitor| monitor.xref).collect();
+>>>>>>> cti
         for xref in &dropped {
             self.routes.remove(xref);
         }
@@ -118,9 +237,15 @@ impl Sessions {
         for bound in self.bound.values_mut() {
             bound.knows_up = false;
             if resumed {
+<<<<<<< HEAD
                 bound.monitors.iter_mut().for_each(|monitor| monitor.inherited = true);
             } else {
                 bound.monitors = Vec::new();
+=======
+                bound.monitors.as_mut_slice().iter_mut().for_each(|monitor| monitor.inherited = true);
+            } else {
+                bound.monitors = Monitors::None;
+>>>>>>> cti
             }
         }
     }

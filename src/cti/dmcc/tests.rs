@@ -167,7 +167,8 @@ fn a_device_is_asked_for_once_and_the_services_wait() {
     assert_eq!(
         question,
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><GetThirdPartyDeviceId xmlns=\"http://www.avaya.com/csta\">\
-         <switchName>CM1</switchName><extension>5101</extension><deviceInstance>0</deviceInstance></GetThirdPartyDeviceId>"
+         <switchName>CM1</switchName><extension>5101</extension><deviceInstance>0</deviceInstance>\
+         </GetThirdPartyDeviceId>"
     );
     let snapshot = Service::SnapshotDevice { device: "5101".into() };
     assert_eq!(driver.send(Ticket(2), &snapshot, NOW).unwrap(), b"");

@@ -3,8 +3,8 @@
 use crate::id::Moment;
 
 /// Heartbeat of one connection. Anything heard counts as life, so a busy link sends no heartbeats at all; a frozen PBX,
-/// whose kernel keeps the connection open, is found after `(misses_max + 1) * interval_ms` of silence. Each question has its whole interval, so that a
-/// node which was itself stopped for a while does not declare the PBX dead when it wakes.
+/// whose kernel keeps the connection open, is found after `(misses_max + 1) * interval_ms` of silence. Each question has
+/// its whole interval, so that a node which was itself stopped for a while does not declare the PBX dead when it wakes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pulse {
     interval_ms: u64,
