@@ -6,8 +6,8 @@ use crate::csta::{Event, Outcome, Service};
 use crate::cti::{AskId, LinkFailed};
 use crate::id::SessionId;
 
-/// Session → link: this session lives on this link. Answered at once by [`FromLink::Up`] when the link is up, by
-/// [`FromLink::Down`] when it is not. A second `Bind` of the same session replaces the first (restart, takeover).
+/// Session → link: this session lives on this link. Answered by [`FromLink::Down`] at once when the link is not up, and
+/// by [`FromLink::Up`] when it is: at once while the recovery window has room, else in its turn. A second `Bind` of the same session replaces the first (restart, takeover).
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Bind {
@@ -40,7 +40,8 @@ pub struct Recovered {
     pub session: SessionId,
 }
 
-/// Session → link: put this service to the PBX. Always answered by exactly one [`FromLink::Settled`], before `deadline`.
+/// Session → link: put this service to the PBX. Always answered by exactly one [`FromLink::Settled`], at the latest
+/// `deadline_ms` from now, or after the link's own `request_timeout_ms` when that is shorter.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Invoke {

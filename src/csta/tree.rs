@@ -139,6 +139,8 @@ impl<'a> Builder<'a> {
                     self.close();
                 }
                 Event::End(_) => self.close(),
+                // XML 1.0 §2.4: the end mark of a CDATA section may not stand in plain text.
+                Event::Text(text) if text.contains("]]>") => return Err(XmlError::Character { at }),
                 Event::Text(text) => self.text(text.xml10_content(), at)?,
                 Event::CData(text) if self.depth > 0 => self.text(text.xml10_content(), at)?,
                 Event::GeneralRef(reference) => {
@@ -211,12 +213,9 @@ impl<'a> Builder<'a> {
     }
 
     fn close(&mut self) {
-        // An end tag without an open element never gets here: the reader checks the names.
-        self.depth = self.depth.saturating_sub(1);
-        let end = self.tree.nodes.len();
-        if let Some(node) = self.tree.nodes.get_mut(self.open[self.depth]) {
-            node.end = end;
-        }
+        // The reader refuses an end tag that matches no open element before it gets here.
+        self.depth = self.depth.checked_sub(1).expect("only a matching end tag closes");
+        self.tree.nodes[self.open[self.depth]].end = self.tree.nodes.len();
     }
 
     fn text(&mut self, piece: Cow<'a, str>, at: usize) -> Result<(), XmlError> {
@@ -224,9 +223,6 @@ impl<'a> Builder<'a> {
             let is_layout = piece.bytes().all(|byte| byte.is_ascii_whitespace());
             return if is_layout { Ok(()) } else { Err(XmlError::OutsideRoot { at }) };
         };
-        if piece.contains("]]>") && self.document[at - self.skipped..].starts_with(&*piece) {
-            return Err(XmlError::Character { at });
-        }
         let text = &mut self.tree.nodes[self.open[innermost]].text;
         if text.is_empty() {
             *text = piece;

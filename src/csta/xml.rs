@@ -48,9 +48,9 @@ impl Payload {
         }
     }
 
-    /// Reads the one ambiguous root as a switching function means it: its MonitorStop ends the monitor, it does not
-    /// ask for it. [`decode`] always yields the service.
-    pub fn as_from_switch(self) -> Self {
+    /// Reads the one ambiguous root as a switching function means it: its MonitorStop says that the monitor is gone
+    /// ([`EventBody::MonitorStopped`]). [`decode`] always yields the service.
+    pub fn said_by_switch(self) -> Self {
         match self {
             Self::Service(Service::MonitorStop { xref }) => {
                 Self::Event(Event { xref, body: EventBody::MonitorStopped })

@@ -5,8 +5,10 @@ use std::path::Path;
 
 use lyncpin::csta::{ED3, Payload, decode, encode};
 
+use crate::expected::expected;
+
 /// (file stem, body) of every sample that has one.
-fn bodies() -> Vec<(String, Vec<u8>)> {
+pub fn bodies() -> Vec<(String, Vec<u8>)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples/rcc");
     let mut bodies: Vec<_> = fs::read_dir(folder)
         .expect("the samples are part of the repository")
@@ -36,6 +38,17 @@ fn compact(body: &[u8]) -> String {
 }
 
 #[test]
+fn every_sample_body_means_what_the_sheet_says() {
+    let expected = expected();
+    for (name, body) in bodies() {
+        let payload = decode(&body).map(|document| document.payload);
+        let (_, meant) = expected.iter().find(|(number, _)| name.starts_with(number)).expect("every body is listed");
+        assert_eq!(payload.as_ref(), Ok(meant), "{name}");
+    }
+    assert_eq!(bodies().len(), expected.len());
+}
+
+#[test]
 fn every_sample_body_is_read_whole_and_in_edition_3() {
     let bodies = bodies();
     assert!(bodies.len() > 80, "{} bodies", bodies.len());
@@ -55,5 +68,16 @@ fn every_sample_body_is_written_again_byte_for_byte_but_for_layout() {
         assert_eq!(compact(&written), compact(&body), "{name}");
         assert!(written.starts_with(br#"<?xml version="1.0" encoding="UTF-8"?><"#), "{name}");
         assert_eq!(decode(&written), Ok(document), "{name}");
+    }
+}
+
+#[test]
+fn a_body_cut_at_any_byte_is_refused() {
+    for (name, body) in bodies() {
+        let whole = body.trim_ascii_end().len();
+        for cut in 0..whole {
+            assert!(decode(&body[..cut]).is_err(), "{name} cut at {cut}");
+        }
+        assert!(decode(&body[..whole]).is_ok(), "{name}");
     }
 }
