@@ -39,7 +39,7 @@ pub async fn serve(board: Shared, link: usize, stream: TcpStream, peer: SocketAd
         lock(&board).close(flow, Life::Closing);
         end
     };
-    // The read half lives until the writer is done too: a socket whose peer still waits for bytes stays whole.
+    // The read half lives until the writer is done too, and the writer ends nothing on a frozen link.
     tokio::join!(reading, write_all(write, frames, life.clone(), is_frozen.clone()));
 }
 
@@ -78,11 +78,7 @@ async fn read_all(
             Ok(_) = is_frozen.wait_for(|frozen| *frozen) => continue,
             count = read.read(&mut bytes) => Some(count),
         };
-        let Some(count) = count else {
-            thawed(&mut is_frozen, &mut life).await;
-            return read;
-        };
-        let Ok(count @ 1..) = count else { return read };
+        let Some(Ok(count @ 1..)) = count else { return read };
         let Ok(received) = frames.received(&bytes[..count]) else {
             lock(board).malformed(flow);
             return read;

@@ -46,6 +46,22 @@ async fn a_frozen_link_whose_queue_overflows_closes_only_once_it_thaws() {
 }
 
 #[tokio::test]
+async fn a_connection_that_has_to_close_while_its_link_is_frozen_closes_once_it_thaws() {
+    let (pbx, mut client, link) = lab().await;
+    pbx.control(Request::Freeze { link: link.clone(), on: true }).await;
+    {
+        let board = pbx.board();
+        let mut board = super::super::flow::lock(&board);
+        for flow in board.flows_of(0) {
+            board.close(flow, super::super::board::Life::Closing);
+        }
+    }
+    assert!(client.is_quiet().await);
+    pbx.control(Request::Freeze { link, on: false }).await;
+    assert!(client.is_closed().await);
+}
+
+#[tokio::test]
 async fn a_dropped_link_closes_its_connections_even_when_frozen() {
     let (pbx, mut client, link) = lab().await;
     pbx.control(Request::Freeze { link: link.clone(), on: true }).await;
