@@ -144,6 +144,9 @@ impl Machine {
         if incarnation == heir {
             return Err(Refusal::SelfHeir { incarnation });
         }
+        if incarnation.0 == 0 || incarnation.0 > self.incarnation {
+            return Err(Refusal::NotGranted { incarnation });
+        }
         Ok(self.bequeath(incarnation, heir))
     }
 

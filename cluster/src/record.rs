@@ -78,6 +78,9 @@ pub enum Refusal {
     /// Another holder has the claim; `holder_key` is the first record, in order of keys, that holds it.
     #[error("{claim} is held by {holder}")]
     Claimed { claim: Arc<str>, holder: Arc<str>, holder_key: Arc<str> },
+    /// Such an incarnation is not granted yet: to fence it now would mean nothing when it is.
+    #[error("incarnation {incarnation} was never granted")]
+    NotGranted { incarnation: Incarnation },
     /// An incarnation cannot be its own heir.
     #[error("incarnation {incarnation} cannot inherit from itself")]
     SelfHeir { incarnation: Incarnation },
