@@ -61,6 +61,21 @@ pub enum LocalState {
     Fail,
 }
 
+impl LocalState {
+    /// As ECMA-323 spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Null => "null",
+            Self::Initiated => "initiated",
+            Self::Alerting => "alerting",
+            Self::Connected => "connected",
+            Self::Hold => "hold",
+            Self::Queued => "queued",
+            Self::Fail => "fail",
+        }
+    }
+}
+
 /// One row of `transferredConnections` or `conferenceConnections`: which connection became which.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConnectionListItem {
