@@ -128,7 +128,7 @@ impl CallView {
     pub fn apply(&mut self, event: &Event) -> Vec<Surprise> {
         let mut surprises = Vec::new();
         let body = &event.body;
-        let name = word::event(body);
+        let name = body.name();
         match body {
             EventBody::Forwarding { forwarding_type, on, to, .. } => {
                 self.forwarding = on.then(|| (forwarding_type.clone(), to.clone()));
@@ -157,7 +157,7 @@ impl CallView {
             }
             _ => {}
         }
-        let Some((connection, local)) = word::subject(body) else { return surprises };
+        let (Some(connection), local) = (body.connection(), event.local()) else { return surprises };
         if connection.call.is_empty() {
             return vec![Surprise::NoCallId { event: name }];
         }
@@ -294,7 +294,7 @@ impl CallView {
                     merged.set_party(&party.device, party.state);
                 }
             } else if told == Some(LocalState::Null) {
-                surprises.push(Surprise::UnknownCall { call: secondary.call.clone(), event: word::event(body) });
+                surprises.push(Surprise::UnknownCall { call: secondary.call.clone(), event: body.name() });
             }
         }
         if told == Some(LocalState::Null) {
@@ -329,7 +329,7 @@ impl CallView {
         if let Some(at) = self.calls.iter().position(|c| c.id == id) {
             return Some(at);
         }
-        let event = word::event(body);
+        let event = body.name();
         if self.has_ended(id) {
             surprises.push(Surprise::AfterEnd { call: id.to_owned(), event });
             return None;
@@ -404,7 +404,7 @@ impl Call {
 
     /// Whether the event may follow what this call went through.
     fn check(&mut self, body: &EventBody, is_own: bool, surprises: &mut Vec<Surprise>) {
-        let event = word::event(body);
+        let event = body.name();
         let call = || self.id.clone();
         if self.last.as_deref() == Some(body) && !word::may_repeat(body) {
             surprises.push(Surprise::Repeated { call: call(), event });
@@ -433,7 +433,7 @@ impl Call {
         if self.events.len() >= EVENTS_MAX {
             self.events.remove(0);
         }
-        self.events.push(word::event(body));
+        self.events.push(body.name());
         self.last = Some(Box::new(body.clone()));
     }
 

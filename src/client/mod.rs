@@ -28,6 +28,3 @@ pub use product::{Product, RefreshMethod};
 pub use seat::VIOLATIONS_MAX;
 pub use user::{RccUser, Refreshed, Reply, SignInError, SignedIn, Unanswered};
 pub use violation::Violation;
-
-/// The edition Microsoft clients speak.
-pub const NAMESPACE: &str = "http://www.ecma-international.org/standards/ecma-323/csta/ed3";

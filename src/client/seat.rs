@@ -10,7 +10,7 @@ use super::call_view::CallView;
 use super::dialog::{self, CONTENT_TYPE, Dialog, Order};
 use super::front_end::{FlowId, Shared};
 use super::history::What;
-use super::{EventAnswer, NAMESPACE, UserOptions, Violation, word};
+use super::{EventAnswer, UserOptions, Violation};
 use crate::csta::{self, Event, EventBody, Outcome, Payload, Service};
 use crate::sip::{Message, StartLine};
 
@@ -409,8 +409,8 @@ impl Core {
             violations.push(Violation::UnreadableBody { cseq: open.cseq });
             return None;
         };
-        let (asked, told) = (word::service(service), word::outcome(&outcome));
-        if asked != told && !matches!(outcome, Outcome::Failed(_)) {
+        let (asked, told) = (service.name(), outcome.name());
+        if told.strip_suffix("Response") != Some(asked) && !matches!(outcome, Outcome::Failed(_)) {
             violations.push(Violation::WrongOutcome { service: asked, outcome: told });
             return None;
         }
@@ -536,7 +536,7 @@ impl Core {
             Ok(Payload::Service(Service::MonitorStop { xref })) if is_csta => {
                 self.event(seat, cseq, Event { xref, body: EventBody::MonitorStopped }, violations);
                 answer.headers.push("Content-Type", CONTENT_TYPE);
-                answer.body = csta::encode(&Payload::Outcome(Outcome::MonitorStop), NAMESPACE).into();
+                answer.body = csta::encode(&Payload::Outcome(Outcome::MonitorStop), csta::ED3).into();
             }
             _ => violations.push(Violation::UnreadableBody { cseq }),
         }
@@ -550,8 +550,8 @@ impl Core {
         seat.front_end.note(&seat.name, || What::Event {
             at_us: seat.front_end.origin.at_us(Instant::now()),
             cseq,
-            event: word::event(&event.body),
-            call: word::subject(&event.body).map_or_else(String::new, |(connection, _)| connection.call.clone()),
+            event: event.body.name(),
+            call: event.call().unwrap_or_default().to_owned(),
             xref: event.xref.clone(),
         });
         if self.xref.as_deref() != Some(event.xref.as_str()) {
@@ -567,7 +567,7 @@ impl Core {
     }
 
     fn check_event(&mut self, body: &EventBody, violations: &mut Vec<Violation>) {
-        let Some((connection, _)) = word::subject(body) else { return };
+        let Some(connection) = body.connection() else { return };
         let (line, device) = (&self.options.line, &connection.device);
         let is_cut = line.strip_prefix(device.as_str()).is_some_and(|rest| rest.starts_with(';'));
         if device != line && !device.is_empty() && (is_cut || device.eq_ignore_ascii_case(line)) {

@@ -10,7 +10,7 @@ use super::dialog::Dialog;
 use super::front_end::FlowId;
 use super::history::{Operation, OperationResult, What};
 use super::seat::{Ready, Seat, Settlement};
-use super::{EventAnswer, NAMESPACE, RefreshMethod, Violation, word};
+use super::{EventAnswer, RefreshMethod, Violation, word};
 use crate::csta::{self, ConnectionId, Failure, Features, MonitorObject, Outcome, Payload, Service};
 use crate::sip::Message;
 
@@ -242,7 +242,7 @@ impl RccUser {
         let shared = &self.seat.front_end;
         shared.note(&self.seat.name, || {
             let (op, target) = match &service {
-                Some(service) => (word::service(service), word::target(service)),
+                Some(service) => (service.name(), word::target(service)),
                 None => (method, None),
             };
             let call =
@@ -269,7 +269,7 @@ impl RccUser {
         started: Instant,
     ) -> Result<Exchange, Unanswered> {
         let shared = &self.seat.front_end;
-        let body = service.clone().map(|s| csta::encode(&Payload::Service(s), NAMESPACE)).unwrap_or_default();
+        let body = service.clone().map(|s| csta::encode(&Payload::Service(s), csta::ED3)).unwrap_or_default();
         let (mut ready, deadline) = {
             let mut core = self.seat.core();
             let deadline = started + core.options.answer_timeout;

@@ -64,4 +64,39 @@ impl Violation {
     pub fn is_explained_by_takeover(&self) -> bool {
         matches!(self, Self::CSeqGap { .. } | Self::CSeqRepeated { .. })
     }
+
+    /// For counting by kind.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::CSeqGap { .. } => "CSeqGap",
+            Self::CSeqRepeated { .. } => "CSeqRepeated",
+            Self::CSeqReused { .. } => "CSeqReused",
+            Self::CSeqBackwards { .. } => "CSeqBackwards",
+            Self::RemoteTagChanged { .. } => "RemoteTagChanged",
+            Self::LocalTagChanged { .. } => "LocalTagChanged",
+            Self::ViaNotEchoed { .. } => "ViaNotEchoed",
+            Self::RecordRouteNotCopied { .. } => "RecordRouteNotCopied",
+            Self::WrongRoute { .. } => "WrongRoute",
+            Self::WrongRequestUri { .. } => "WrongRequestUri",
+            Self::ContactMissing { .. } => "ContactMissing",
+            Self::SessionTimerMissing { .. } => "SessionTimerMissing",
+            Self::UpdateNotAllowed { .. } => "UpdateNotAllowed",
+            Self::UnreadableBody { .. } => "UnreadableBody",
+            Self::WrongOutcome { .. } => "WrongOutcome",
+            Self::WrongXref { .. } => "WrongXref",
+            Self::WrongDevice { .. } => "WrongDevice",
+            Self::LineRespelled { .. } => "LineRespelled",
+            Self::WrongCallId { .. } => "WrongCallId",
+            Self::EventBeforeOutcome { .. } => "EventBeforeOutcome",
+            Self::UnaskedResponse { .. } => "UnaskedResponse",
+            Self::AnswersDiffer { .. } => "AnswersDiffer",
+            Self::DialogDenied { .. } => "DialogDenied",
+            Self::ByeReceived => "ByeReceived",
+            Self::Call(Surprise::AfterEnd { .. }) => "Call: AfterEnd",
+            Self::Call(Surprise::UnknownCall { .. }) => "Call: UnknownCall",
+            Self::Call(Surprise::OutOfOrder { .. }) => "Call: OutOfOrder",
+            Self::Call(Surprise::Repeated { .. }) => "Call: Repeated",
+            Self::Call(Surprise::NoCallId { .. }) => "Call: NoCallId",
+        }
+    }
 }

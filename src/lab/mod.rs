@@ -1,1 +1,3 @@
-//! To be written.
+//! The laboratory: what stands in for the world when there is no PBX, no Lync and no balancer at hand.
+
+pub mod users;
