@@ -315,6 +315,7 @@ impl CallView {
             }
         }
         gone.into_iter().filter(|id| *id != merged.id).for_each(|id| self.remember(id));
+        self.ended.retain(|id| **id != *merged.id);
         merged.set_up_rank = 0;
         merged.note(body);
         merged.local = told.unwrap_or(merged.local);

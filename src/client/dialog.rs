@@ -215,10 +215,8 @@ impl Dialog {
 
 /// An answer to a request from the gateway (RFC 3261 §8.2.6).
 pub(super) fn answer(request: &Message, status: u16, reason: &str, user_agent: &str) -> Message {
-    let mut message = Message::response(status, reason);
-    for name in ["Record-Route", "Via", "From", "To", "Call-ID", "CSeq"] {
-        request.headers.fields(name).for_each(|value| message.headers.push(name, value));
-    }
+    let mut message = Message::reply_to(request, status, reason);
+    request.headers.fields("Record-Route").for_each(|value| message.headers.push("Record-Route", value));
     message.headers.push("User-Agent", user_agent);
     message
 }

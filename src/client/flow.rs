@@ -63,12 +63,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
         }
     }
 
-    /// Carries until either side closes; then the queue is closed and what was in it is lost.
-    pub async fn carry(mut self, mut receive: impl FnMut(Message) -> Replies) -> FlowEnd {
+    /// Carries until either side closes; then the queue is closed and what was in it is lost. `receive` gets every
+    /// message, `None` for one that is malformed.
+    pub async fn carry(mut self, mut receive: impl FnMut(Option<Message>) -> Replies) -> FlowEnd {
         poll_fn(|cx| self.poll(cx, &mut receive)).await
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>, receive: &mut impl FnMut(Message) -> Replies) -> Poll<FlowEnd> {
+    fn poll(&mut self, cx: &mut Context<'_>, receive: &mut impl FnMut(Option<Message>) -> Replies) -> Poll<FlowEnd> {
         loop {
             let moved = match self.poll_once(cx, receive) {
                 Ok(moved) => moved,
@@ -86,7 +87,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
     fn poll_once(
         &mut self,
         cx: &mut Context<'_>,
-        receive: &mut impl FnMut(Message) -> Replies,
+        receive: &mut impl FnMut(Option<Message>) -> Replies,
     ) -> Result<bool, FlowEnd> {
         let mut moved = false;
         if !self.is_held && !self.is_closing && self.unsent.len() < UNSENT_BYTES_MAX {
@@ -116,8 +117,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Flow<S> {
             while let Some(frame) = self.framer.next_frame()? {
                 match frame {
                     Frame::Ping => self.unsent.extend_from_slice(b"\r\n"),
+                    Frame::Malformed { reply, .. } => {
+                        receive(None);
+                        reply.iter().for_each(|m| self.unsent.extend_from_slice(&m.to_bytes()));
+                    }
                     Frame::Message(message) => {
-                        let replies = receive(*message);
+                        let replies = receive(Some(*message));
                         self.is_held &= !replies.opens_queue;
                         replies.messages.iter().for_each(|m| self.unsent.extend_from_slice(&m.to_bytes()));
                     }

@@ -49,13 +49,15 @@ pub(super) struct Shared {
     pub origin: Origin,
     seats: Mutex<HashMap<Arc<str>, Weak<Seat>>>,
     flows: Mutex<Vec<FlowSender>>,
-    flows_changed: Notify,
+    /// Shared with the redialling tasks, which must not keep the rest alive.
+    flows_changed: Arc<Notify>,
     flows_seen: AtomicU64,
     flows_wanted: AtomicUsize,
     turn: AtomicUsize,
     branches: AtomicU64,
     branch_salt: String,
     strays: AtomicU64,
+    malformed: AtomicU64,
     lost: AtomicU64,
 }
 
@@ -72,13 +74,14 @@ impl FrontEnd {
             origin: Origin::now(),
             seats: Mutex::default(),
             flows: Mutex::default(),
-            flows_changed: Notify::new(),
+            flows_changed: Arc::default(),
             flows_seen: AtomicU64::new(0),
             flows_wanted: AtomicUsize::new(0),
             turn: AtomicUsize::new(0),
             branches: AtomicU64::new(0),
             branch_salt: dialog::random_hex(4),
             strays: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
         };
         Self { shared: Arc::new(shared) }
@@ -151,6 +154,11 @@ impl FrontEnd {
         self.shared.strays.load(Ordering::Relaxed)
     }
 
+    /// Messages that were not SIP, though their end was known.
+    pub fn malformed(&self) -> u64 {
+        self.shared.malformed.load(Ordering::Relaxed)
+    }
+
     /// Connections that ended without our asking.
     pub fn flows_lost(&self) -> u64 {
         self.shared.lost.load(Ordering::Relaxed)
@@ -166,17 +174,18 @@ async fn redial(shared: Weak<Shared>, addresses: Vec<String>, nth: usize) {
         match front_end.connect(address).await {
             Ok(flow) => {
                 wait_ms = REDIAL_MS;
+                let flows_changed = front_end.shared.flows_changed.clone();
                 drop(front_end);
                 loop {
-                    let Some(shared) = shared.upgrade() else { return };
-                    let changed = shared.flows_changed.notified();
+                    let changed = flows_changed.notified();
                     tokio::pin!(changed);
                     changed.as_mut().enable();
-                    if !shared.flows().iter().any(|f| f.id == flow) {
+                    // The strong handle must not live across the wait: several tasks would keep each other's alive.
+                    let Some(is_up) = shared.upgrade().map(|s| s.flows().iter().any(|f| f.id == flow)) else { return };
+                    if !is_up {
                         break;
                     }
-                    // Wakes now and then, because a dropped front end tells nobody.
-                    let _ = tokio::time::timeout(Duration::from_secs(5), changed).await;
+                    changed.await;
                 }
             }
             Err(ConnectError::TooMany) => return,
@@ -186,6 +195,12 @@ async fn redial(shared: Weak<Shared>, addresses: Vec<String>, nth: usize) {
                 wait_ms = (wait_ms * 2).min(REDIAL_MS_MAX);
             }
         }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.flows_changed.notify_waiters();
     }
 }
 
@@ -273,7 +288,11 @@ impl Shared {
         message
     }
 
-    fn receive(&self, flow: FlowId, message: Message) -> Replies {
+    fn receive(&self, flow: FlowId, message: Option<Message>) -> Replies {
+        let Some(message) = message else {
+            self.malformed.fetch_add(1, Ordering::Relaxed);
+            return Replies::default();
+        };
         self.tap(Direction::In, flow, &message);
         if message.status().is_some() && message.headers.cseq().is_ok_and(|c| c.method == "NEGOTIATE") {
             // Only a refusal keeps the link plain; 200 with Compression would need a codec that we do not have.

@@ -6,6 +6,10 @@
 
 mod call_view;
 mod dialog;
+#[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
+mod fake_switch;
 mod flow;
 mod front_end;
 mod history;

@@ -529,8 +529,7 @@ impl Core {
         if message.body.is_empty() {
             return;
         }
-        let content_type = message.headers.get("Content-Type").unwrap_or_default();
-        let is_csta = content_type.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case(CONTENT_TYPE));
+        let is_csta = message.headers.is_content_type(CONTENT_TYPE);
         match csta::decode(&message.body).map(|d| d.payload) {
             Ok(Payload::Event(event)) if is_csta => self.event(seat, cseq, event, violations),
             Ok(Payload::Service(Service::MonitorStop { xref })) if is_csta => {

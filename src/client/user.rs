@@ -10,7 +10,7 @@ use super::dialog::Dialog;
 use super::front_end::FlowId;
 use super::history::{Operation, OperationResult, What};
 use super::seat::{Ready, Seat, Settlement};
-use super::{EventAnswer, RefreshMethod, Violation, word};
+use super::{Direction, EventAnswer, RefreshMethod, Violation, word};
 use crate::csta::{self, ConnectionId, Failure, Features, MonitorObject, Outcome, Payload, Service};
 use crate::sip::Message;
 
@@ -270,57 +270,42 @@ impl RccUser {
     ) -> Result<Exchange, Unanswered> {
         let shared = &self.seat.front_end;
         let body = service.clone().map(|s| csta::encode(&Payload::Service(s), csta::ED3)).unwrap_or_default();
-        let (mut ready, deadline) = {
-            let mut core = self.seat.core();
-            let deadline = started + core.options.answer_timeout;
-            (core.open(shared, method, service.clone(), body).ok_or(Unanswered::Busy)?, deadline)
-        };
-        let mut was_sent = false;
-        let late = |was_sent| if was_sent { Unanswered::TimedOut } else { Unanswered::NotSent };
+        let deadline = started + self.seat.core().options.answer_timeout;
+        let mut sent: Option<(u32, Message)> = None;
         loop {
-            let Ready { cseq, message, answer } = ready;
+            let late = if sent.is_some() { Unanswered::TimedOut } else { Unanswered::NotSent };
             let wanted = self.seat.core().flow;
-            let Some(flow) = shared.flow_for(wanted, deadline).await else {
-                self.seat.core().give_up(cseq);
-                return Err(late(was_sent));
+            let Some(flow) = shared.flow_for(wanted, deadline).await else { return Err(late) };
+            let room = match timeout_at(deadline, flow.queue.reserve()).await {
+                Ok(Ok(room)) => room,
+                Ok(Err(_)) => continue,
+                Err(_) => return Err(late),
             };
-            {
+            // Numbered and queued under one lock, so that CSeq order is the flow's order.
+            let Ready { cseq, message, answer } = {
                 let mut core = self.seat.core();
                 core.flow = Some(flow.id);
-                core.sent_on(cseq, flow.id);
-            }
-            let settlement = match timeout_at(deadline, flow.queue.send(message.to_bytes())).await {
-                Ok(Ok(())) => {
-                    shared.tap(super::Direction::Out, flow.id, &message);
-                    was_sent = true;
-                    drop(flow);
-                    match timeout_at(deadline, answer).await {
-                        // The dialog this belonged to was left behind by a new sign-in.
-                        Ok(Err(_)) => return Err(Unanswered::FlowLost),
-                        Ok(Ok(settlement)) => Ok(settlement),
-                        Err(late) => Err(late),
-                    }
-                }
-                Ok(Err(_)) => Ok(Settlement::FlowLost),
-                Err(late) => Err(late),
+                let ready = match &sent {
+                    None => core.open(shared, method, service.clone(), body.clone()).ok_or(Unanswered::Busy)?,
+                    Some((cseq, message)) => core.reopen(*cseq, method, service.clone(), message),
+                };
+                core.sent_on(ready.cseq, flow.id);
+                shared.tap(Direction::Out, flow.id, &ready.message);
+                room.send(ready.message.to_bytes());
+                ready
             };
-            match settlement {
-                Ok(Settlement::Final { message, outcome, at }) => {
+            drop(flow);
+            match timeout_at(deadline, answer).await {
+                Ok(Ok(Settlement::Final { message, outcome, at })) => {
                     let took = at.saturating_duration_since(started);
                     return finish(*message, outcome, took, cseq);
                 }
-                Ok(Settlement::FlowLost) if shared.options.repeats_on_flow_loss || !was_sent => {
-                    let mut core = self.seat.core();
-                    core.give_up(cseq);
-                    ready = core.reopen(cseq, method, service.clone(), &message);
-                }
-                Ok(Settlement::FlowLost) => {
-                    self.seat.core().give_up(cseq);
-                    return Err(Unanswered::FlowLost);
-                }
+                Ok(Ok(Settlement::FlowLost)) if shared.options.repeats_on_flow_loss => sent = Some((cseq, message)),
+                // Without a settlement the dialog itself was left behind, by a new sign-in.
+                Ok(Ok(Settlement::FlowLost) | Err(_)) => return Err(Unanswered::FlowLost),
                 Err(_) => {
                     self.seat.core().give_up(cseq);
-                    return Err(late(was_sent));
+                    return Err(Unanswered::TimedOut);
                 }
             }
         }

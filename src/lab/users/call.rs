@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::tally::{Tally, add};
-use crate::client::{CallView, Phase, RccUser, Reply, Unanswered};
+use crate::client::{Call, CallView, Phase, RccUser, Reply, Unanswered};
 use crate::csta::LocalState;
 
 /// How one call goes.
@@ -55,22 +55,26 @@ impl Players<'_> {
         let started = Instant::now();
         let call = self.make_call(number).await?;
         let ringing = |v: &CallView| first(v, |c| c.local == LocalState::Alerting);
-        let theirs = wait(callee, plan, "Delivered", "callee", ringing).await?;
+        let theirs = wait(callee, plan, "DeliveredEvent", "callee", ringing).await?;
         self.tally.ring.record(started.elapsed());
         if !plan.is_answered {
-            wait(self.caller, plan, "Delivered", "caller", |v| (v.phase(&call)? == Phase::Ringing).then_some(())).await?;
+            wait(self.caller, plan, "DeliveredEvent", "caller", |v| (v.phase(&call)? == Phase::Ringing).then_some(()))
+                .await?;
             return self.done("ClearConnection", self.caller.hang_up(&call).await).map(drop);
         }
         let answered = Instant::now();
         self.done("AnswerCall", callee.answer(&theirs).await)?;
-        wait(self.caller, plan, "Established", "caller", |v| (v.phase(&call)? == Phase::Talking).then_some(())).await?;
+        wait(self.caller, plan, "EstablishedEvent", "caller", |v| (v.phase(&call)? == Phase::Talking).then_some(()))
+            .await?;
         self.tally.answer.record(answered.elapsed());
-        wait(callee, plan, "Established", "callee", |v| (v.phase(&theirs)? == Phase::Talking).then_some(())).await?;
+        wait(callee, plan, "EstablishedEvent", "callee", |v| (v.phase(&theirs)? == Phase::Talking).then_some(()))
+            .await?;
         if plan.is_held {
             self.done("HoldCall", self.caller.hold(&call).await)?;
-            wait(self.caller, plan, "Held", "caller", |v| (v.phase(&call)? == Phase::Held).then_some(())).await?;
+            wait(self.caller, plan, "HeldEvent", "caller", |v| (v.phase(&call)? == Phase::Held).then_some(())).await?;
             self.done("RetrieveCall", self.caller.retrieve(&call).await)?;
-            wait(self.caller, plan, "Retrieved", "caller", |v| (v.phase(&call)? == Phase::Talking).then_some(())).await?;
+            wait(self.caller, plan, "RetrievedEvent", "caller", |v| (v.phase(&call)? == Phase::Talking).then_some(()))
+                .await?;
         }
         sleep(plan.talk).await;
         if let Some(third) = self.third.filter(|_| plan.is_transferred) {
@@ -81,12 +85,14 @@ impl Players<'_> {
 
     async fn transfer(&self, callee: &RccUser, third: &RccUser, call: &str, plan: &Plan) -> Result<(), CallFailure> {
         self.done("SingleStepTransferCall", self.caller.blind_transfer(call, &third.line()).await)?;
-        wait(self.caller, plan, "Transfered", "caller", |v| v.calls().is_empty().then_some(())).await?;
+        wait(self.caller, plan, "TransferedEvent", "caller", |v| v.calls().is_empty().then_some(())).await?;
         let ringing = |v: &CallView| first(v, |c| c.local == LocalState::Alerting);
-        let theirs = wait(third, plan, "Delivered", "third", ringing).await?;
+        let theirs = wait(third, plan, "DeliveredEvent", "third", ringing).await?;
         self.done("AnswerCall", third.answer(&theirs).await)?;
-        wait(third, plan, "Established", "third", |v| (v.phase(&theirs)? == Phase::Talking).then_some(())).await?;
-        let left = wait(callee, plan, "Transfered", "callee", |v| first(v, |c| c.phase() == Phase::Talking)).await?;
+        wait(third, plan, "EstablishedEvent", "third", |v| (v.phase(&theirs)? == Phase::Talking).then_some(())).await?;
+        // Its old call id may still look alive: only after its own event does it know the new one.
+        let moved = |c: &Call| c.events.contains(&"TransferedEvent") && c.phase() == Phase::Talking;
+        let left = wait(callee, plan, "TransferedEvent", "callee", |v| first(v, moved)).await?;
         self.done("ClearConnection", callee.hang_up(&left).await).map(drop)
     }
 
@@ -94,11 +100,11 @@ impl Players<'_> {
         let started = Instant::now();
         let call = self.make_call(number).await?;
         let moved = |v: &CallView| (!matches!(v.phase(&call)?, Phase::Initiated | Phase::Dialling)).then_some(());
-        wait(self.caller, plan, "Delivered", "caller", moved).await?;
+        wait(self.caller, plan, "DeliveredEvent", "caller", moved).await?;
         self.tally.ring_outside.record(started.elapsed());
         if plan.is_answered {
             let talks = |v: &CallView| (v.phase(&call)? == Phase::Talking).then_some(());
-            wait(self.caller, plan, "Established", "caller", talks).await?;
+            wait(self.caller, plan, "EstablishedEvent", "caller", talks).await?;
             sleep(plan.talk).await;
         }
         self.done("ClearConnection", self.caller.hang_up(&call).await).map(drop)
@@ -149,7 +155,7 @@ impl Players<'_> {
     }
 }
 
-fn first(view: &CallView, is_wanted: impl Fn(&crate::client::Call) -> bool) -> Option<String> {
+fn first(view: &CallView, is_wanted: impl Fn(&Call) -> bool) -> Option<String> {
     view.calls().iter().find(|c| is_wanted(c)).map(|c| c.id.clone())
 }
 

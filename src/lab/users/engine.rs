@@ -41,9 +41,13 @@ impl Engine {
         };
         let count = usize::from(options.connections);
         let front_ends: Vec<FrontEnd> = match options.own_connections {
-            true => population.iter().map(|_| dress(FrontEndOptions { queue_max: 8, ..FrontEndOptions::direct() })).collect(),
+            true => population
+                .iter()
+                .map(|_| dress(FrontEndOptions { queue_max: 8, ..FrontEndOptions::direct() }))
+                .collect(),
             false => {
-                let front_end = dress(FrontEndOptions { transport: "TCP", ..FrontEndOptions::front_end("fe01.contoso.com") });
+                let front_end =
+                    dress(FrontEndOptions { transport: "TCP", ..FrontEndOptions::front_end("fe01.contoso.com") });
                 front_end.keep_connected(options.gateways.clone(), count);
                 vec![front_end]
             }

@@ -22,7 +22,9 @@ pub struct Report {
     pub ghosts: u64,
     pub events: u64,
     pub connections_lost: u64,
+    /// Messages for no user.
     pub strays: u64,
+    pub malformed: u64,
     pub history_lost: u64,
     pub failures: BTreeMap<String, u64>,
     pub violations: BTreeMap<String, u64>,
@@ -80,6 +82,7 @@ impl Report {
             events: users.iter().map(RccUser::events).sum(),
             connections_lost,
             strays: front_ends.iter().map(FrontEnd::strays).sum(),
+            malformed: front_ends.iter().map(FrontEnd::malformed).sum(),
             history_lost: 0,
             failures: tally.failures(),
             violations,
@@ -98,6 +101,7 @@ impl Report {
         self.failures.is_empty()
             && self.violations.is_empty()
             && self.ghosts == 0
+            && self.malformed == 0
             && self.history_lost == 0
             && self.signed_in == self.users as u64
     }
@@ -120,6 +124,9 @@ impl fmt::Display for Report {
         writeln!(f, "results unknown    {}", self.unknown)?;
         writeln!(f, "calls left over    {}", self.ghosts)?;
         writeln!(f, "connections lost   {}", self.connections_lost)?;
+        if self.malformed > 0 {
+            writeln!(f, "malformed messages {}", self.malformed)?;
+        }
         if self.history_lost > 0 {
             writeln!(f, "history lines lost {}: this history proves nothing", self.history_lost)?;
         }
@@ -134,8 +141,7 @@ impl fmt::Display for Report {
             ("AnswerCall → Established, caller", &self.answer),
         ] {
             if timing.count > 0 {
-                let [p50, p90, p99, max] =
-                    [timing.p50_us, timing.p90_us, timing.p99_us, timing.max_us].map(|us| format_ms(us));
+                let [p50, p90, p99, max] = [timing.p50_us, timing.p90_us, timing.p99_us, timing.max_us].map(format_ms);
                 writeln!(f, "{name:<34}{:>9}{p50:>11}{p90:>11}{p99:>11}{max:>11}", timing.count)?;
             }
         }

@@ -36,7 +36,8 @@ impl Tally {
     pub fn failed(&self, kind: impl Into<String>) {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let kind = kind.into();
-        let kind = if failures.len() >= KINDS_MAX && !failures.contains_key(&kind) { "others".to_owned() } else { kind };
+        let kind =
+            if failures.len() >= KINDS_MAX && !failures.contains_key(&kind) { "others".to_owned() } else { kind };
         *failures.entry(kind).or_default() += 1;
     }
 
