@@ -1,3 +1,4 @@
 //! The laboratory: what stands in for the world when there is no PBX, no Lync and no balancer at hand.
 
 pub mod pbx;
+pub mod users;
