@@ -2,13 +2,61 @@
 //! decides anything.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use actix::Addr;
+use actix::prelude::SendError;
 
-use super::session::{BindAgain, SessionActor};
+use super::session::{BindAgain, Inbound, MAILBOX_MAX, SessionActor};
 use crate::id::SessionId;
+use crate::machine::input::FlowId;
 use crate::machine::session::Session;
+use crate::sip::Message;
+
+/// A session's place: its actor, and how many messages from flows wait there. Counted here, because actix bounds a mailbox
+/// for each sender alone and takes one message from every new one.
+#[derive(Clone)]
+pub struct Seat {
+    pub addr: Addr<SessionActor>,
+    waiting: Arc<AtomicUsize>,
+}
+
+/// One message's place in a session's mailbox; given back when the message is dropped, worked on or not.
+pub struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// Too many wait: the far side tries again.
+    Full,
+    /// The actor is gone.
+    Gone,
+}
+
+impl Seat {
+    fn new(addr: Addr<SessionActor>) -> Self {
+        Self { addr, waiting: Arc::default() }
+    }
+
+    /// Puts a message of the dialog into the session's mailbox.
+    pub fn hand_in(&self, flow: FlowId, message: Box<Message>) -> Result<(), NotTaken> {
+        let place = Place(self.waiting.clone());
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAILBOX_MAX {
+            return Err(NotTaken::Full);
+        }
+        self.addr.try_send(Inbound { flow, message, place }).map_err(|refused| match refused {
+            SendError::Full(_) => NotTaken::Full,
+            SendError::Closed(_) => NotTaken::Gone,
+        })
+    }
+}
 
 /// Sessions by id (which is our tag), by the far side's half of the dialog, and by endpoint.
 #[derive(Default)]
@@ -16,7 +64,7 @@ pub struct Book(RwLock<Pages>);
 
 #[derive(Default)]
 struct Pages {
-    sessions: HashMap<SessionId, Addr<SessionActor>>,
+    sessions: HashMap<SessionId, Seat>,
     /// `Call-ID`, From tag → session: for INVITEs that come again and for CANCEL.
     dialogs: HashMap<Arc<str>, SessionId>,
     /// User, epid, device → session: a new sign-in there supersedes it.
@@ -27,11 +75,11 @@ impl Book {
     /// Enters a session, or its new address after a restart. Yields the session it supersedes.
     pub fn enter(&self, session: &Session, addr: Addr<SessionActor>) -> Option<Addr<SessionActor>> {
         let mut pages = self.write();
-        pages.sessions.insert(session.id.clone(), addr);
+        pages.sessions.insert(session.id.clone(), Seat::new(addr));
         let dialog = dialog_key(&session.dialog.call_id, &session.dialog.remote_tag);
         pages.dialogs.insert(dialog.into(), session.id.clone());
         let older = pages.endpoints.insert(endpoint_key(session)?.into(), session.id.clone())?;
-        if older == session.id { None } else { pages.sessions.get(&older).cloned() }
+        if older == session.id { None } else { pages.sessions.get(&older).map(|seat| seat.addr.clone()) }
     }
 
     pub fn leave(&self, session: &Session) {
@@ -54,12 +102,12 @@ impl Book {
     }
 
     /// By our tag.
-    pub fn session(&self, tag: &str) -> Option<Addr<SessionActor>> {
+    pub fn session(&self, tag: &str) -> Option<Seat> {
         self.read().sessions.get(tag).cloned()
     }
 
     /// By the far side's half.
-    pub fn dialog(&self, call_id: &str, remote_tag: &str) -> Option<Addr<SessionActor>> {
+    pub fn dialog(&self, call_id: &str, remote_tag: &str) -> Option<Seat> {
         let pages = self.read();
         let id = pages.dialogs.get(dialog_key(call_id, remote_tag).as_str())?;
         pages.sessions.get(id).cloned()
@@ -69,7 +117,7 @@ impl Book {
     pub fn bind_again(&self, link: &str) {
         for session in self.read().sessions.values() {
             // Past the mailbox's bound, once a restart of a link.
-            session.do_send(BindAgain { link: link.into() });
+            session.addr.do_send(BindAgain { link: link.into() });
         }
     }
 

@@ -4,17 +4,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use actix::{Addr, AsyncContext};
+use actix::AsyncContext;
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error, info, warn};
 
+use super::book::{NotTaken, Seat};
 use super::child::Birth;
 use super::flow;
 use super::flows::FlowHandle;
 use super::mail::Unbind;
 use super::node::{Arrival, Node};
-use super::session::{Alive, End, Inbound, SessionActor};
+use super::session::{Alive, End, SessionActor};
 use crate::id::SessionId;
 use crate::machine::effect::{Effect, NextHop};
 use crate::machine::input::{FlowId, Retire};
@@ -79,7 +80,7 @@ fn take(node: &Arc<Node>, flow: &FlowHandle, message: Box<Message>) {
         if let Some(session) =
             message.headers.from().ok().and_then(|from| from.tag().and_then(|tag| node.book.session(tag)))
         {
-            let _ = session.try_send(Inbound { flow: flow.id, message });
+            let _ = session.hand_in(flow.id, message);
         }
         return;
     }
@@ -104,30 +105,29 @@ fn take(node: &Arc<Node>, flow: &FlowHandle, message: Box<Message>) {
     }
 }
 
-fn session_of(node: &Node, request: &Message) -> Option<Addr<SessionActor>> {
+fn session_of(node: &Node, request: &Message) -> Option<Seat> {
     let to = request.headers.to().ok()?;
     node.book.session(to.tag()?)
 }
 
-fn far_dialog(node: &Node, request: &Message) -> Option<Addr<SessionActor>> {
+fn far_dialog(node: &Node, request: &Message) -> Option<Seat> {
     let from = request.headers.from().ok()?;
     node.book.dialog(request.headers.call_id().ok()?, from.tag()?)
 }
 
-fn pass_on(node: &Arc<Node>, flow: &FlowHandle, session: &Addr<SessionActor>, message: Box<Message>) {
-    if session.try_send(Inbound { flow: flow.id, message: message.clone() }).is_ok() {
-        return;
-    }
+fn pass_on(node: &Arc<Node>, flow: &FlowHandle, session: &Seat, message: Box<Message>) {
     let Ok(open) = Open::of(flow.id, &message) else { return };
+    let Err(refused) = session.hand_in(flow.id, message) else { return };
     if open.method == "ACK" {
         return;
     }
     let rules = node.rules.load();
-    let response = if session.connected() {
-        node.counters.count("session", "mailbox_full");
-        unavailable(Context { rules: &rules, now: node.clock.now() }, &open, 1)
-    } else {
-        open.response_481(&rules)
+    let response = match refused {
+        NotTaken::Full => {
+            node.counters.count("session", "mailbox_full");
+            unavailable(Context { rules: &rules, now: node.clock.now() }, &open, 1)
+        }
+        NotTaken::Gone => open.response_481(&rules),
     };
     flow.outgoing.push(response.to_bytes());
 }

@@ -6,14 +6,9 @@ use crate::csta::{Event, Outcome, Service};
 use crate::cti::{AskId, LinkFailed};
 use crate::id::SessionId;
 
-<<<<<<< HEAD
-/// Session → link: this session lives on this link. Answered by [`FromLink::Down`] at once when the link is not up, and
-/// by [`FromLink::Up`] when it is: at once while the recovery window has room, else in its turn. A second `Bind` of the same session replaces the first (restart, takeover).
-=======
 /// Session → link: this session lives on this link. Answered by [`FromLink::Down`] at once when the link is not up;
 /// when it is, by [`FromLink::Up`], at once while the recovery window has room, else in its turn. A second `Bind` of the
 /// same session replaces the first (restart, takeover).
->>>>>>> cti
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Bind {

@@ -9,6 +9,7 @@ use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler,
 use lyncpin_cluster::Claims;
 use tracing::{debug, error, info, warn};
 
+use super::book::Place;
 use super::child::{Life, Order};
 use super::links::LinkMail;
 use super::mail::{Bind, FromLink, HasCalls, Invoke, Recovered, Unbind};
@@ -34,6 +35,7 @@ impl RecordBody for Session {
 pub struct Inbound {
     pub flow: FlowId,
     pub message: Box<sip::Message>,
+    pub place: Place,
 }
 
 /// Ends the session from outside.
@@ -347,7 +349,7 @@ impl Handler<Inbound> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, inbound: Inbound, ctx: &mut Self::Context) {
-        let Inbound { flow, message } = inbound;
+        let Inbound { flow, message, place: _place } = inbound;
         let dialog = &self.session.dialog;
         let headers = &message.headers;
         let is_request = message.method().is_some();

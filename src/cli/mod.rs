@@ -48,7 +48,7 @@ pub fn run(cli: Cli) -> std::io::Result<ExitCode> {
     match cli.command {
         Command::Serve(command) => command.run(&mut out, &mut err),
         Command::CheckConfig(command) => command.run(&mut out, &mut err),
-        Command::Lab(command) => command.run(&mut out),
+        Command::Lab(command) => command.run(&mut out, &mut err),
         Command::Completions(command) => command.run(&mut out),
     }
 }

@@ -7,18 +7,6 @@ use actix::prelude::SendError;
 
 use crate::actor::mail::FromLink;
 
-<<<<<<< HEAD
-/// Delivers in order. Events that do not fit are dropped and made good by one `Missed`; everything else is kept until it
-/// fits: an answer is owed exactly once, and of ups and downs only the last pair counts. So what is kept is bounded by
-/// the open asks.
-#[derive(Debug)]
-pub(super) struct Inbox {
-    recipient: Recipient<FromLink>,
-    kept: VecDeque<FromLink>,
-    missed: bool,
-}
-
-=======
 /// Delivers in order. Events that do not fit are dropped and made good by one `Missed`; everything else is kept until
 /// it fits: an answer is owed exactly once, and of ups and downs only the last pair counts. So what is kept is bounded by
 /// the open asks.
@@ -38,7 +26,6 @@ struct Kept {
     mail: VecDeque<FromLink>,
 }
 
->>>>>>> cti
 /// What became of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
@@ -51,11 +38,7 @@ pub(super) enum Delivery {
 
 impl Inbox {
     pub(super) fn new(recipient: Recipient<FromLink>) -> Self {
-<<<<<<< HEAD
-        Self { recipient, kept: VecDeque::new(), missed: false }
-=======
         Self { recipient, kept: None, missed: false }
->>>>>>> cti
     }
 
     /// The session's actor is another one now; what is kept is for the session, not for the actor.
@@ -82,17 +65,6 @@ impl Inbox {
     }
 
     pub(super) fn flush(&mut self) -> Delivery {
-<<<<<<< HEAD
-        while let Some(mail) = self.kept.pop_front() {
-            match self.recipient.try_send(mail) {
-                Ok(()) => {}
-                Err(SendError::Full(mail)) => {
-                    self.kept.push_front(mail);
-                    return Delivery::Stuck;
-                }
-                Err(SendError::Closed(mail)) => {
-                    self.kept.push_front(mail);
-=======
         while let Some(mail) = self.kept.as_mut().and_then(|kept| kept.mail.pop_front()) {
             match self.recipient.try_send(mail) {
                 Ok(()) => {}
@@ -102,17 +74,11 @@ impl Inbox {
                 }
                 Err(SendError::Closed(mail)) => {
                     self.kept.get_or_insert_default().mail.push_front(mail);
->>>>>>> cti
                     return Delivery::Gone;
                 }
             }
         }
-<<<<<<< HEAD
-        // An idle session holds no queue.
-        self.kept = VecDeque::new();
-=======
         self.kept = None;
->>>>>>> cti
         if self.missed {
             match self.recipient.try_send(FromLink::Missed) {
                 Ok(()) => self.missed = false,
@@ -124,11 +90,7 @@ impl Inbox {
     }
 
     fn is_stuck(&self) -> bool {
-<<<<<<< HEAD
-        self.missed || !self.kept.is_empty()
-=======
         self.missed || self.kept.is_some()
->>>>>>> cti
     }
 
     fn keep_if_owed(&mut self, mail: FromLink) {
@@ -146,17 +108,6 @@ impl Inbox {
             // After either the session takes a snapshot anyway.
             FromLink::Down => {
                 self.missed = false;
-<<<<<<< HEAD
-                self.kept.retain(|kept| !matches!(kept, FromLink::Up { .. } | FromLink::Down));
-            }
-            FromLink::Up { .. } => {
-                self.missed = false;
-                self.kept.retain(|kept| !matches!(kept, FromLink::Up { .. }));
-            }
-            FromLink::Settled { .. } => {}
-        }
-        self.kept.push_back(mail);
-=======
                 self.forget(|mail| matches!(mail, FromLink::Up { .. } | FromLink::Down));
             }
             FromLink::Up { .. } => {
@@ -172,6 +123,5 @@ impl Inbox {
         if let Some(kept) = &mut self.kept {
             kept.mail.retain(|mail| !is_stale(mail));
         }
->>>>>>> cti
     }
 }

@@ -1,10 +1,7 @@
 //! The sessions bound to one link, and whose a monitor is.
 
 use std::collections::HashMap;
-<<<<<<< HEAD
-=======
 use std::hash::{DefaultHasher, Hash, Hasher};
->>>>>>> cti
 use std::sync::Arc;
 
 use actix::Recipient;
@@ -17,12 +14,8 @@ use crate::id::SessionId;
 /// connection: measured, they start at `0` again each time.
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
-<<<<<<< HEAD
-    bound: HashMap<SessionId, Bound>,
-=======
     /// Boxed: a hash table holds up to twice as many places as entries, and a signed-in user should cost little.
     bound: HashMap<SessionId, Box<Bound>>,
->>>>>>> cti
     routes: HashMap<Arc<str>, SessionId>,
 }
 
@@ -32,9 +25,6 @@ pub(super) struct Bound {
     pub(super) has_calls: bool,
     /// It has been told that the link is up, in this generation.
     pub(super) knows_up: bool,
-<<<<<<< HEAD
-    monitors: Vec<Monitor>,
-=======
     monitors: Monitors,
 }
 
@@ -45,24 +35,17 @@ enum Monitors {
     None,
     One(Monitor),
     Several(Vec<Monitor>),
->>>>>>> cti
 }
 
 #[derive(Debug)]
 struct Monitor {
     xref: Arc<str>,
-<<<<<<< HEAD
-    device: Box<str>,
-=======
     /// Only ever compared within one session.
     device: u64,
->>>>>>> cti
     /// Started for an earlier life of the session or of the connection, and still running.
     inherited: bool,
 }
 
-<<<<<<< HEAD
-=======
 impl Monitors {
     fn as_mut_slice(&mut self) -> &mut [Monitor] {
         match self {
@@ -105,7 +88,6 @@ fn fingerprint(device: &str) -> u64 {
     hasher.finish()
 }
 
->>>>>>> cti
 impl Sessions {
     /// A second bind replaces the first: the running monitors wait to be taken up again.
     pub(super) fn bind(&mut self, session: SessionId, inbox: Recipient<FromLink>, has_calls: bool) {
@@ -114,38 +96,18 @@ impl Sessions {
                 bound.inbox.replace(inbox);
                 bound.has_calls = has_calls;
                 bound.knows_up = false;
-<<<<<<< HEAD
-                bound.monitors.iter_mut().for_each(|monitor| monitor.inherited = true);
-            }
-            None => {
-                let inbox = Inbox::new(inbox);
-                self.bound.insert(session, Bound { inbox, has_calls, knows_up: false, monitors: Vec::new() });
-=======
                 bound.monitors.as_mut_slice().iter_mut().for_each(|monitor| monitor.inherited = true);
             }
             None => {
                 let inbox = Inbox::new(inbox);
                 let bound = Bound { inbox, has_calls, knows_up: false, monitors: Monitors::None };
                 self.bound.insert(session, Box::new(bound));
->>>>>>> cti
             }
         }
     }
 
     /// Forgets the session; the cross-reference ids of its monitors are left to be stopped.
     pub(super) fn unbind(&mut self, session: &SessionId) -> Vec<Arc<str>> {
-<<<<<<< HEAD
-        let Some(bound) = self.bound.remove(session) else { return Vec::new() };
-        bound.monitors.into_iter().map(|monitor| monitor.xref).inspect(|xref| drop(self.routes.remove(xref))).collect()
-    }
-
-    pub(super) fn of_mut(&mut self, session: &SessionId) -> Option<&mut Bound> {
-        self.bound.get_mut(session)
-    }
-
-    pub(super) fn all_mut(&mut self) -> impl Iterator<Item = (&SessionId, &mut Bound)> {
-        self.bound.iter_mut()
-=======
         let Some(mut bound) = self.bound.remove(session) else { return Vec::new() };
         bound
             .monitors
@@ -162,7 +124,6 @@ impl Sessions {
 
     pub(super) fn all_mut(&mut self) -> impl Iterator<Item = (&SessionId, &mut Bound)> {
         self.bound.iter_mut().map(|(session, bound)| (session, bound.as_mut()))
->>>>>>> cti
     }
 
     pub(super) fn is_bound(&self, session: &SessionId) -> bool {
@@ -175,12 +136,7 @@ impl Sessions {
         let Some(bound) = self.bound.get_mut(session) else { return };
         let xref: Arc<str> = xref.into();
         self.routes.insert(xref.clone(), session.clone());
-<<<<<<< HEAD
-        bound.monitors.reserve_exact(1);
-        bound.monitors.push(Monitor { xref, device: device.into(), inherited: false });
-=======
         bound.monitors.put(Monitor { xref, device: fingerprint(device), inherited: false });
->>>>>>> cti
     }
 
     pub(super) fn routed(&self, xref: &str) -> Option<&SessionId> {
@@ -191,24 +147,15 @@ impl Sessions {
         if let Some(session) = self.routes.remove(xref)
             && let Some(bound) = self.bound.get_mut(&session)
         {
-<<<<<<< HEAD
-            bound.monitors.retain(|monitor| &*monitor.xref != xref);
-=======
             bound.monitors.extract(|monitor| &*monitor.xref == xref);
->>>>>>> cti
         }
     }
 
     /// A running monitor of an earlier life on this device; handed out once.
     pub(super) fn take_up(&mut self, session: &SessionId, device: &str) -> Option<String> {
-<<<<<<< HEAD
-        let monitors = &mut self.bound.get_mut(session)?.monitors;
-        let monitor = monitors.iter_mut().find(|monitor| monitor.inherited && &*monitor.device == device)?;
-=======
         let device = fingerprint(device);
         let monitors = self.bound.get_mut(session)?.monitors.as_mut_slice();
         let monitor = monitors.iter_mut().find(|monitor| monitor.inherited && monitor.device == device)?;
->>>>>>> cti
         monitor.inherited = false;
         Some(monitor.xref.as_ref().to_owned())
     }
@@ -216,13 +163,8 @@ impl Sessions {
     /// Running monitors the session has not taken up again; the caller stops them.
     pub(super) fn drop_inherited(&mut self, session: &SessionId) -> Vec<Arc<str>> {
         let Some(bound) = self.bound.get_mut(session) else { return Vec::new() };
-<<<<<<< HEAD
-        let dropped: Vec<_> =
-            bound.monitors.extract_if(.., |monitor| monitor.inherited).map(|monitor| monitor.xref).collect();
-=======
         let dropped = bound.monitors.extract(|monitor| monitor.inherited);
         let dropped: Vec<_> = dropped.into_iter().map(|monitor| monitor.xref).collect();
->>>>>>> cti
         for xref in &dropped {
             self.routes.remove(xref);
         }
@@ -237,15 +179,9 @@ impl Sessions {
         for bound in self.bound.values_mut() {
             bound.knows_up = false;
             if resumed {
-<<<<<<< HEAD
-                bound.monitors.iter_mut().for_each(|monitor| monitor.inherited = true);
-            } else {
-                bound.monitors = Vec::new();
-=======
                 bound.monitors.as_mut_slice().iter_mut().for_each(|monitor| monitor.inherited = true);
             } else {
                 bound.monitors = Monitors::None;
->>>>>>> cti
             }
         }
     }

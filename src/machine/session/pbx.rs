@@ -136,7 +136,10 @@ impl Session {
     pub(super) fn on_missed(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
         match &self.pbx.view {
             View::Up if self.pbx.is_monitored() => self.ask_snapshot(cx, effects),
-            View::Up => self.settle_without_truth(cx, effects),
+            View::Up => {
+                self.settle_without_truth(cx, effects);
+                effects.push(Effect::Recovered);
+            }
             View::Syncing(_) => self.pbx.again = true,
             View::Unknown | View::Down { .. } => {}
         }
