@@ -24,10 +24,36 @@ pub struct Tree<'a> {
 #[derive(Debug)]
 struct Node<'a> {
     name: &'a str,
-    /// Own text, references resolved, the pieces around child elements joined.
-    text: Cow<'a, str>,
+    text: Text<'a>,
     /// One past the last descendant.
     end: usize,
+}
+
+/// An element's own text, the pieces around child elements joined.
+#[derive(Debug)]
+enum Text<'a> {
+    /// One piece as it stands in the body, line ends not yet normalised: most are layout that nobody asks for.
+    Raw(&'a str),
+    /// References resolved, line ends normalised.
+    Joined(String),
+}
+
+impl Text<'_> {
+    fn normalised(&self) -> Cow<'_, str> {
+        match self {
+            Self::Raw(text) => normalised(text),
+            Self::Joined(text) => Cow::Borrowed(text),
+        }
+    }
+
+    fn append(&mut self, piece: &str) {
+        if let Self::Raw(text) = self {
+            *self = Self::Joined(normalised(text).into_owned());
+        }
+        if let Self::Joined(text) = self {
+            text.push_str(piece);
+        }
+    }
 }
 
 /// One element of a [`Tree`].
@@ -95,10 +121,13 @@ impl<'t, 'a> Element<'t, 'a> {
     pub fn text(self) -> Cow<'t, str> {
         let node = &self.tree.nodes[self.index];
         if node.end == self.index + 1 {
-            return Cow::Borrowed(&node.text);
+            return node.text.normalised();
         }
-        let pieces = self.tree.nodes[self.index..node.end].iter().map(|node| node.text.trim_ascii());
-        Cow::Owned(pieces.collect())
+        let mut joined = String::new();
+        for node in &self.tree.nodes[self.index..node.end] {
+            joined.push_str(node.text.normalised().trim_ascii());
+        }
+        Cow::Owned(joined)
     }
 
     /// A text that is a word of the standard (enumeration, boolean, number): surrounding blanks do not count.
@@ -139,16 +168,11 @@ impl<'a> Builder<'a> {
                     self.close();
                 }
                 Event::End(_) => self.close(),
-                // XML 1.0 §2.4: the end mark of a CDATA section may not stand in plain text.
-                Event::Text(text) if text.contains("]]>") => return Err(XmlError::Character { at }),
-                Event::Text(text) => self.text(text.xml10_content(), at)?,
-                Event::CData(text) if self.depth > 0 => self.text(text.xml10_content(), at)?,
+                Event::Text(text) => self.text(text.into_inner(), at)?,
+                Event::CData(text) => self.resolved(&text.xml10_content(), at)?,
                 Event::GeneralRef(reference) => {
                     let character = resolve(&reference).ok_or(XmlError::Reference { at })?;
-                    if self.depth == 0 {
-                        return Err(XmlError::OutsideRoot { at });
-                    }
-                    self.text(character, at)?;
+                    self.resolved(&character, at)?;
                 }
                 Event::Decl(declaration) => self.declaration(&declaration, start)?,
                 Event::PI(instruction) if instruction.target().eq_ignore_ascii_case("xml") => {
@@ -156,7 +180,6 @@ impl<'a> Builder<'a> {
                 }
                 Event::Comment(_) | Event::PI(_) => {}
                 Event::DocType(_) => return Err(XmlError::Doctype { at }),
-                Event::CData(_) => return Err(XmlError::OutsideRoot { at }),
                 Event::Eof if self.depth > 0 => return Err(XmlError::Unclosed { at }),
                 Event::Eof if self.tree.nodes.is_empty() => return Err(XmlError::NoRoot { at }),
                 Event::Eof => return Ok(self.tree),
@@ -185,7 +208,7 @@ impl<'a> Builder<'a> {
         self.open[self.depth] = self.tree.nodes.len();
         self.depth += 1;
         let end = self.tree.nodes.len() + 1;
-        self.tree.nodes.push(Node { name: local, text: Cow::Borrowed(""), end });
+        self.tree.nodes.push(Node { name: local, text: Text::Raw(""), end });
         Ok(())
     }
 
@@ -219,16 +242,29 @@ impl<'a> Builder<'a> {
     }
 
     fn text(&mut self, piece: Cow<'a, str>, at: usize) -> Result<(), XmlError> {
+        // XML 1.0 §2.4: the end mark of a CDATA section may not stand in plain text.
+        if piece.as_bytes().contains(&b']') && piece.contains("]]>") {
+            return Err(XmlError::Character { at });
+        }
+        let is_layout = piece.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
         let Some(innermost) = self.depth.checked_sub(1) else {
-            let is_layout = piece.bytes().all(|byte| byte.is_ascii_whitespace());
             return if is_layout { Ok(()) } else { Err(XmlError::OutsideRoot { at }) };
         };
-        let text = &mut self.tree.nodes[self.open[innermost]].text;
-        if text.is_empty() {
-            *text = piece;
-        } else {
-            text.to_mut().push_str(&piece);
+        let index = self.open[innermost];
+        let has_children = self.tree.nodes.len() > index + 1;
+        let text = &mut self.tree.nodes[index].text;
+        match (piece, &text) {
+            _ if is_layout && has_children => {}
+            (Cow::Borrowed(piece), Text::Raw("")) => *text = Text::Raw(piece),
+            (piece, _) => text.append(&normalised(&piece)),
         }
+        Ok(())
+    }
+
+    /// What a reference or a CDATA section stands for; inside the root only.
+    fn resolved(&mut self, piece: &str, at: usize) -> Result<(), XmlError> {
+        let innermost = self.depth.checked_sub(1).ok_or(XmlError::OutsideRoot { at })?;
+        self.tree.nodes[self.open[innermost]].text.append(piece);
         Ok(())
     }
 
@@ -284,7 +320,8 @@ pub fn is_name(name: &str) -> bool {
 fn forbidden_character(text: &str) -> Option<usize> {
     // Only control bytes and the two non-characters U+FFFE and U+FFFF (lead byte EF) can be wrong in valid UTF-8.
     let suspect = |byte: u8| (byte < b' ' && !matches!(byte, b'\t' | b'\n' | b'\r')) || byte == 0xef;
-    if !text.bytes().any(suspect) {
+    // Folded, not searched: without an early exit the compiler looks at many bytes at once.
+    if !text.bytes().fold(false, |found, byte| found | suspect(byte)) {
         return None;
     }
     text.char_indices().find(|&(_, character)| !is_character(character)).map(|(at, _)| at)
@@ -296,6 +333,14 @@ fn resolve(reference: &BytesRef<'_>) -> Option<Cow<'static, str>> {
         return is_character(character).then(|| Cow::Owned(character.to_string()));
     }
     resolve_predefined_entity(reference).map(Cow::Borrowed)
+}
+
+/// XML 1.0 §2.11: CR LF and lone CR are read as LF.
+fn normalised(text: &str) -> Cow<'_, str> {
+    if !text.contains('\r') {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.replace("\r\n", "\n").replace('\r', "\n"))
 }
 
 fn unescape(value: &str) -> Option<Cow<'_, str>> {

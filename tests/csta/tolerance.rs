@@ -45,6 +45,15 @@ fn references_and_cdata_are_joined_with_the_text_around_them() {
     assert_eq!(service(body), Service::MonitorStop { xref: "a&bAB<&amp;><>\"'z".to_owned() });
 }
 
+/// XML 1.0 §2.11.
+#[test]
+fn line_ends_are_read_as_line_feeds_unless_they_are_references() {
+    let body = "<MonitorStop><monitorCrossRefID>a\r\nb\rc&#13;\n<![CDATA[\r\n]]>\r</monitorCrossRefID></MonitorStop>";
+    assert_eq!(service(body), Service::MonitorStop { xref: "a\nb\nc\r\n\n\n".to_owned() });
+    let body = "<MonitorStop><monitorCrossRefID>a\r\nb\rc</monitorCrossRefID></MonitorStop>";
+    assert_eq!(service(body), Service::MonitorStop { xref: "a\nb\nc".to_owned() });
+}
+
 #[test]
 fn a_line_is_kept_byte_for_byte_and_read_under_any_prefix() {
     let line = " tel:+1(425)\u{a0}555;ext=&amp;5 ";
