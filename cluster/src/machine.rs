@@ -195,10 +195,17 @@ impl Machine {
         match change {
             Change::Put { writer, key, expected, claims, body } => {
                 self.check_writer(writer, &key, expected, true)?;
+                let version = self.revision + 1;
+                // Most puts change no claim: nothing to check then, and the index stays as it is.
+                if let Some(record) = self.records.get_mut(&key).filter(|record| record.claims == claims) {
+                    let next = Record { version, body, ..record.clone() };
+                    self.revision = version;
+                    return Ok(Some(std::mem::replace(record, next)));
+                }
                 self.check_claims(&key, &claims)?;
-                self.revision += 1;
+                self.revision = version;
                 let former = self.remove(&key);
-                self.insert(Record { key, owner: writer, version: self.revision, claims, body });
+                self.insert(Record { key, owner: writer, version, claims, body });
                 Ok(former)
             }
             Change::Delete { writer, key, expected } => {
@@ -256,7 +263,8 @@ impl Machine {
         Ok(())
     }
 
-    fn insert(&mut self, record: Record) {
+    fn insert(&mut self, mut record: Record) {
+        record.claims = record.claims.sharing(&record.key);
         for claim in record.claims.iter() {
             self.claims.insert((claim.name.clone(), record.key.clone()));
         }

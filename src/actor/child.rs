@@ -1,10 +1,10 @@
 //! A child's life: how it is born, told to stop, probed and killed, and how its death is reported exactly once.
 
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::Poll;
+use std::task::{self, Poll, ready};
 
 use actix::dev::channel::channel;
 use actix::{Actor, Addr, AsyncContext, Context, Handler, Message, Recipient};
@@ -104,6 +104,7 @@ struct Inner {
 
 #[derive(Debug)]
 enum Orders {
+    /// Strong: with weak ones, a book that crashes and drops its addresses would end every session in it.
     Mail(Recipient<Order>),
     Signal(watch::Sender<bool>),
 }
@@ -250,8 +251,8 @@ impl Birth {
         self.guard.exit = Some(Exit::Normal);
     }
 
-    /// Starts an actor on this thread, which runs a `LocalSet` or an arbiter. Its supervisor keeps its address: the
-    /// actor ends by `ctx.stop()`, not by being forgotten.
+    /// Starts an actor on this thread, which runs a `LocalSet` or an arbiter. Its supervisor keeps an address:
+    /// the actor ends by `ctx.stop()`, not by being forgotten.
     pub fn actor<A, F>(self, build: F) -> Addr<A>
     where
         A: Actor<Context = Context<A>> + Handler<Order>,
@@ -260,11 +261,8 @@ impl Birth {
         let mut ctx = Context::new();
         let addr = ctx.address();
         let actor = build(&mut ctx, self.guard.life.clone());
-        self.hears(addr.clone());
-        actix_rt::spawn(live(self.guard, async {
-            ctx.into_future(actor).await;
-            Exit::Normal
-        }));
+        self.hears(&addr);
+        actix_rt::spawn(Living { child: ctx.into_future(actor), guard: self.guard });
         addr
     }
 
@@ -276,14 +274,11 @@ impl Birth {
     {
         let (sender, receiver) = channel(MAILBOX_MAX);
         let addr = Addr::new(sender);
-        self.hears(addr.clone());
+        self.hears(&addr);
         arbiter.spawn_fn(move || {
             let mut ctx = Context::with_receiver(receiver);
             let actor = build(&mut ctx, self.guard.life.clone());
-            actix_rt::spawn(live(self.guard, async {
-                ctx.into_future(actor).await;
-                Exit::Normal
-            }));
+            actix_rt::spawn(Living { child: ctx.into_future(actor), guard: self.guard });
         });
         addr
     }
@@ -291,7 +286,7 @@ impl Birth {
     /// Starts a plain task on this thread. A task is not probed.
     pub fn local_task<F: Future<Output = Exit> + 'static>(self, task: impl FnOnce(StopSignal, Life) -> F) {
         let task = task(self.signalled(), self.guard.life.clone());
-        actix_rt::spawn(live(self.guard, task));
+        actix_rt::spawn(Living { child: Box::pin(task), guard: self.guard });
     }
 
     /// Starts a plain task on a runtime.
@@ -300,14 +295,14 @@ impl Birth {
         F: Future<Output = Exit> + Send + 'static,
     {
         let task = task(self.signalled(), self.guard.life.clone());
-        runtime.spawn(live(self.guard, task));
+        runtime.spawn(Living { child: Box::pin(task), guard: self.guard });
     }
 
-    fn hears<A>(&self, addr: Addr<A>)
+    fn hears<A>(&self, addr: &Addr<A>)
     where
         A: Actor<Context = Context<A>> + Handler<Order>,
     {
-        self.guard.life.0.orders.set(Orders::Mail(addr.recipient())).expect("a birth is used once");
+        self.guard.life.0.orders.set(Orders::Mail(addr.clone().recipient())).expect("a birth is used once");
     }
 
     fn signalled(&self) -> StopSignal {
@@ -317,13 +312,33 @@ impl Birth {
     }
 }
 
-/// Runs a child until it ends or is killed. The child is dropped first, its death reported then.
-async fn live<F: Future<Output = Exit>>(mut guard: Guard, child: F) {
-    let life = guard.life.clone();
-    let mut child = pin!(child);
-    guard.exit = poll_fn(|cx| {
-        life.0.waker.register(cx.waker());
-        if life.is_killed() { Poll::Ready(None) } else { child.as_mut().poll(cx).map(Some) }
-    })
-    .await;
+/// A child at work, until it ends or is killed. The child is dropped first, its death reported then. A struct and not
+/// an async block, which would hold an actor's context two or three times (1.1 KB a session).
+struct Living<F> {
+    child: F,
+    guard: Guard,
+}
+
+impl<F: Future + Unpin> Future for Living<F>
+where
+    F::Output: Into<Exit>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
+        self.guard.life.0.waker.register(cx.waker());
+        if self.guard.life.is_killed() {
+            return Poll::Ready(());
+        }
+        let exit = ready!(Pin::new(&mut self.child).poll(cx));
+        self.guard.exit = Some(exit.into());
+        Poll::Ready(())
+    }
+}
+
+/// An actor's context says nothing about its end.
+impl From<()> for Exit {
+    fn from((): ()) -> Self {
+        Self::Normal
+    }
 }

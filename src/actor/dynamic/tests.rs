@@ -153,7 +153,8 @@ impl Yard {
 
     async fn ask(&self, key: u64, input: Input) -> Option<Result<u64, Parked>> {
         let addr = self.0.addrs.lock().unwrap()[&key].clone();
-        addr.send(input).await.ok()
+        let answer = tokio::time::timeout(Duration::from_secs(600), addr.send(input)).await;
+        answer.expect("it answers or dies").ok()
     }
 
     fn happenings(&self) -> Vec<Happening<u64>> {
