@@ -3,12 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::call_view::CallView;
-use super::dialog::Dialog;
+use super::dialog::{self, Dialog};
 use super::front_end::{FlowId, Shared};
 use super::seat::{Reaction, Seat};
 use super::{UserOptions, Violation};
@@ -57,7 +56,8 @@ struct Settled {
     method: &'static str,
     branch: String,
     status: u16,
-    body: Bytes,
+    /// Of the body; the body itself would keep its flow's buffer alive.
+    digest: u64,
     /// A second answer may come: the request was sent twice, or given up.
     was_repeated: bool,
 }
@@ -160,7 +160,7 @@ impl Core {
     pub fn give_up(&mut self, cseq: u32) {
         if let Some(at) = self.open.iter().position(|o| o.cseq == cseq) {
             let open = self.open.swap_remove(at);
-            self.remember(&open, 0, Bytes::new(), true);
+            self.remember(&open, 0, 0, true);
         }
     }
 
@@ -173,13 +173,13 @@ impl Core {
         self.open = open;
         let lost: Vec<Open> = lost;
         for open in lost {
-            self.remember(&open, 0, Bytes::new(), true);
+            self.remember(&open, 0, 0, true);
             // Nobody waits if the requester gave up.
             let _ = open.waiter.send(Settlement::FlowLost);
         }
     }
 
-    fn remember(&mut self, open: &Open, status: u16, body: Bytes, was_repeated: bool) {
+    fn remember(&mut self, open: &Open, status: u16, digest: u64, was_repeated: bool) {
         if self.settled.len() >= SETTLED_MAX {
             self.settled.pop_front();
         }
@@ -188,7 +188,7 @@ impl Core {
             method: open.method,
             branch: open.branch.clone(),
             status,
-            body,
+            digest,
             was_repeated,
         });
     }
@@ -231,7 +231,7 @@ impl Core {
             violations.push(Violation::DialogDenied { method: open.method.to_owned(), status });
         }
         let outcome = self.outcome(seat, &open, &message, status, violations);
-        self.remember(&open, status, message.body.clone(), open.was_repeated);
+        self.remember(&open, status, dialog::digest(&message), open.was_repeated);
         let settlement = Settlement::Final { message: Box::new(message), outcome, at: Instant::now() };
         if open.waiter.send(settlement).is_err()
             && let Some(last) = self.settled.back_mut()
@@ -265,15 +265,16 @@ impl Core {
         if status < 200 {
             return;
         }
+        let digest = dialog::digest(message);
         let settled = &mut self.settled[at];
         let branch = settled.branch.clone();
-        if settled.status != 0 && (settled.status != status || settled.body != message.body) {
+        if settled.status != 0 && (settled.status != status || settled.digest != digest) {
             violations.push(Violation::AnswersDiffer { cseq });
         } else if settled.status != 0 && !settled.was_repeated {
             violations.push(Violation::UnaskedResponse { cseq, status });
         }
         settled.status = status;
-        settled.body = message.body.clone();
+        settled.digest = digest;
         if number.method == "INVITE" {
             if status < 300 && self.dialog.remote_tag.is_none() {
                 self.dialog.check_response(message, violations);
