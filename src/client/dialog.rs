@@ -171,10 +171,7 @@ impl Dialog {
 
     /// CSeq of an incoming request against those before it (RFC 3261 §12.2.2).
     pub fn order(&mut self, cseq: u32, message: &Message, violations: &mut Vec<Violation>) -> Order {
-        let mut hasher = DefaultHasher::new();
-        message.method().hash(&mut hasher);
-        message.body.hash(&mut hasher);
-        let digest = hasher.finish();
+        let digest = digest(message);
         match self.remote_cseq {
             Some(last) if cseq < last => {
                 violations.push(Violation::CSeqBackwards { last, got: cseq });
@@ -219,6 +216,14 @@ pub(super) fn answer(request: &Message, status: u16, reason: &str, user_agent: &
     request.headers.fields("Record-Route").for_each(|value| message.headers.push("Record-Route", value));
     message.headers.push("User-Agent", user_agent);
     message
+}
+
+/// Tells two messages of one CSeq apart.
+pub(super) fn digest(message: &Message) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    message.method().hash(&mut hasher);
+    message.body.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// `bytes` random bytes in lower-case hex.

@@ -5,6 +5,7 @@
 //! events and folds them in, so that twenty thousand users fit in one process.
 
 mod call_view;
+mod core;
 mod dialog;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -13,6 +14,7 @@ mod fake_switch;
 mod flow;
 mod front_end;
 mod history;
+mod incoming;
 mod options;
 mod product;
 mod seat;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::call_view::CallView;
+use super::core::{Ready, Settlement};
 use super::dialog::Dialog;
 use super::front_end::FlowId;
 use super::history::{Operation, OperationResult, What};
-use super::seat::{Ready, Seat, Settlement};
+use super::seat::Seat;
 use super::{Direction, EventAnswer, RefreshMethod, Violation, word};
 use crate::csta::{self, ConnectionId, Failure, Features, MonitorObject, Outcome, Payload, Service};
 use crate::sip::Message;
