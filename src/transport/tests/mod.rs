@@ -101,7 +101,8 @@ async fn raw(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let Ok(mut socket) = TcpStream::connect(address).await else { return Vec::new() };
     let mut received = Vec::new();
     if socket.write_all(bytes).await.is_ok() {
-        let _ = socket.read_to_end(&mut received).await;
+        let reading = socket.read_to_end(&mut received);
+        let _ = tokio::time::timeout(Duration::from_secs(30), reading).await.expect("the listener never closed it");
     }
     received
 }
