@@ -58,21 +58,20 @@ impl Board {
                 None => words::refused("StopApplicationSessionNegResponse", "invalidSessionID"),
             },
             Asked::DeviceId { extension, switch } => {
-                let Some(device) = self.model.device_named(&extension).map(|device| device.name.to_string()) else {
+                // Any number gets an id, as on a real server: callers name outside numbers by ids too.
+                let Some(number) = self.model.number(&extension) else {
                     return self.refuse(flow, invoke, crate::csta::namespace(DMCC_NAMESPACE), "invalidDeviceID");
                 };
-                let mut name = device;
-                let Some(session) = self.flows.get(&flow).and_then(|end| end.session) else { return };
-                if let Some(Session { dialect: Dialect::Dmcc { switch: kept, .. }, .. }) =
-                    self.sessions.get_mut(&session)
-                {
-                    let is_name = (1..=32).contains(&switch.len()) && switch.bytes().all(|b| b.is_ascii_alphanumeric());
-                    if is_name {
-                        kept.clone_from(&switch);
-                    }
-                    let switch = kept.clone();
-                    self.rename(&mut name, &switch);
+                let session = self.flows.get(&flow).and_then(|end| end.session);
+                let dialect = session.and_then(|id| self.sessions.get_mut(&id)).map(|session| &mut session.dialect);
+                let Some(Dialect::Dmcc { switch: kept, .. }) = dialect else {
+                    return self.refuse(flow, invoke, crate::csta::namespace(DMCC_NAMESPACE), "serviceNotSupported");
+                };
+                let is_name = (1..=32).contains(&switch.len()) && switch.bytes().all(|b| b.is_ascii_alphanumeric());
+                if is_name {
+                    kept.clone_from(&switch);
                 }
+                let name = format!("{number}:{kept}::0");
                 words::device_id(&name)
             }
             Asked::ReleaseDeviceId => words::done("ReleaseDeviceIdResponse", DMCC_NAMESPACE),

@@ -2,6 +2,7 @@
 
 mod faults;
 mod flows;
+mod interop;
 mod port;
 mod sessions;
 mod speed;
