@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ use crate::actor::book::Book;
 use crate::actor::child::{Exit, StopSignal};
 use crate::actor::door;
 use crate::actor::dynamic::{DynamicSupervisor, Happening as SessionHappening, Place, Plan};
+use crate::actor::features::FeatureProbe;
 use crate::actor::flow::FlowOptions;
 use crate::actor::flows::Flows;
 use crate::actor::intensity::Intensity;
@@ -405,6 +407,7 @@ fn rules(config: &Config, directory: Arc<Directory>, bound_port: u16) -> Rules {
             extra_clear_after_transfer: profile.extra_clear_after_transfer,
             service_initiated: profile.service_initiated,
             catch_up_events: profile.catch_up_events,
+            grace_s: profile.refresh_grace_s,
         };
         (profile.user_agent.clone(), switches)
     });
@@ -421,6 +424,7 @@ fn rules(config: &Config, directory: Arc<Directory>, bound_port: u16) -> Rules {
         event_wait_ms: sip.event_wait_ms,
         request_timeout_ms: config.cti.iter().map(|link| link.request_timeout_ms).max().unwrap_or(8_000),
         info_timeout_ms: INFO_TIMEOUT_MS,
+        open_max: sip.limits.dialog_transactions_max,
         out_of_service_after_ms: OUT_OF_SERVICE_AFTER_MS,
         status_grace_ms: STATUS_GRACE_MS,
         cseq_tolerant: sip.cseq_tolerant,
@@ -485,7 +489,9 @@ fn link_child(
             let mut state = link.watch_state();
             let addr = birth.actor(|_, _| link);
             let Some(seat) = node.links.iter().nth(at).cloned() else { return Ok(()) };
-            seat.seat(LinkMail::of(&addr));
+            let mail = LinkMail::of(&addr);
+            seat.seat(mail.clone());
+            FeatureProbe::new(seat.clone(), mail).start();
             node.book.bind_again(&seat.name);
             actix_rt::spawn({
                 let node = node.clone();

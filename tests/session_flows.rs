@@ -58,6 +58,7 @@ fn rules() -> Rules {
         event_wait_ms: 3_000,
         request_timeout_ms: 5_000,
         info_timeout_ms: 28_000,
+        open_max: 16,
         out_of_service_after_ms: 2_000,
         status_grace_ms: 120_000,
         cseq_tolerant: true,

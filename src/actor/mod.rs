@@ -10,6 +10,7 @@ pub mod book;
 pub mod child;
 pub mod door;
 pub mod dynamic;
+pub mod features;
 pub mod flow;
 pub mod flows;
 pub mod intensity;

@@ -27,7 +27,7 @@ settings! {
     pub struct Node {
         /// Its number, its own within the pair.
         id: u32 = 1, 1 to 255;
-        /// Where it keeps what must survive a restart.
+        /// Where it keeps what must survive a restart. Not used yet: one node alone keeps its records in memory.
         data_dir: PathBuf = PathBuf::from("data");
     }
 }

@@ -119,8 +119,9 @@ impl Dialog {
         let asked = request.headers.session_expires().ok().flatten().map(|(seconds, _)| seconds);
         self.timer_supported = asked.is_some() || request.headers.has_token("Supported", "timer");
         self.session_expires_s = self.timer_supported.then(|| asked.unwrap_or(rules.session_expires_s));
+        let grace_s = rules.switches(&self.user_agent).grace_s.unwrap_or(rules.session_grace_s);
         let lives_s = match self.session_expires_s {
-            Some(seconds) => u64::from(seconds) + u64::from(rules.session_grace_s),
+            Some(seconds) => u64::from(seconds) + u64::from(grace_s),
             None => u64::from(rules.idle_expires_s),
         };
         self.expires_at = now.after_ms(lives_s * 1000);

@@ -2,8 +2,8 @@
 
 use super::input::FlowId;
 use crate::csta::Service;
-use crate::cti::AskId;
 use crate::id::Moment;
+use crate::machine::ask::AskId;
 use crate::sip::Message;
 
 /// One thing to be carried out, in order, after the record is committed.

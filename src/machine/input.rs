@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::transaction::fingerprint;
 use crate::csta::{Event, Features, Outcome};
-use crate::cti::{AskId, LinkFailed};
+use crate::machine::ask::{AskId, LinkFailed};
 use crate::sip::Message;
 
 /// Names a flow (one TCP or TLS connection) on this node, never on another: it is not part of any record.

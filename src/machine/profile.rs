@@ -58,11 +58,13 @@ pub struct Switches {
     pub service_initiated: bool,
     /// Report calls that exist at MonitorStart.
     pub catch_up_events: bool,
+    /// How long after its expiry a session is kept; `None`: as for all.
+    pub grace_s: Option<u32>,
 }
 
 impl Default for Switches {
     fn default() -> Self {
-        Self { extra_clear_after_transfer: false, service_initiated: true, catch_up_events: true }
+        Self { extra_clear_after_transfer: false, service_initiated: true, catch_up_events: true, grace_s: None }
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Rules {
     pub request_timeout_ms: u64,
     /// An INFO is answered before the client's Timer F (32 s), whatever the PBX does.
     pub info_timeout_ms: u64,
+    /// Requests of one dialog that may be open at a time; the next is answered 503.
+    pub open_max: usize,
     /// OutOfServiceEvent is reported when the link has been down this long.
     pub out_of_service_after_ms: u64,
     /// A refresh reports `partiallyDisabled` when the link has been down this long.

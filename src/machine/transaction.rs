@@ -9,8 +9,6 @@ use crate::sip::{Malformed, Message};
 
 /// Answers remembered for repeated requests.
 pub const ANSWERED_MAX: usize = 8;
-/// Requests of one dialog open at the same time; one more is answered 503.
-pub const OPEN_MAX: usize = 16;
 
 /// What must be known of a request to answer it later, here or on the node that takes the session over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

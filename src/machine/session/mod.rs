@@ -34,8 +34,8 @@ use super::profile::Profile;
 use super::rules::Rules;
 use super::transaction::{AnsweredRing, Open};
 use crate::csta::{ConnectionId, Service};
-use crate::cti::AskId;
 use crate::id::{Moment, SessionId};
+use crate::machine::ask::AskId;
 
 /// Monitors one dialog may hold.
 pub const MONITORS_MAX: usize = 8;

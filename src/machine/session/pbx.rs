@@ -18,8 +18,8 @@ use crate::csta::{
     CallInSnapshot, ConnectionId, DeviceRef, Event, EventBody, Failure, Features, LocalState, MonitorObject, Outcome,
     Service,
 };
-use crate::cti::{AskId, LinkFailed};
 use crate::id::Moment;
+use crate::machine::ask::{AskId, LinkFailed};
 use crate::machine::call::{CALLS_MAX, Call, Calls};
 use crate::machine::effect::{Effect, Note};
 use crate::machine::number::shown;

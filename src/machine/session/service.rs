@@ -3,11 +3,11 @@
 use super::request::xml;
 use super::{Asked, Context, MONITORS_MAX, Monitor, Session, Waiting};
 use crate::csta::{ConnectionId, DeviceRef, Failure, Features, MonitorObject, Outcome, Payload, Service};
-use crate::cti::{AskId, LinkFailed};
+use crate::machine::ask::{AskId, LinkFailed};
 use crate::machine::effect::Effect;
 use crate::machine::number::{NumberError, dialled, shown};
 use crate::machine::tel::Tel;
-use crate::machine::transaction::{AnswerBody, OPEN_MAX, Open};
+use crate::machine::transaction::{AnswerBody, Open};
 use crate::sip::reason_of;
 
 impl Session {
@@ -132,7 +132,7 @@ impl Session {
         if !self.pbx.is_ready() {
             return self.wait(cx, open, namespace, service, effects);
         }
-        if self.asked.len() >= OPEN_MAX {
+        if self.asked.len() >= cx.rules.open_max {
             let mut response = self.dialog.answer(&open, 503, reason_of(503), cx.rules, None);
             response.headers.push("Retry-After", "1");
             effects.push(Effect::Respond { flow: open.flow, message: response });
@@ -154,7 +154,7 @@ impl Session {
     }
 
     fn wait(&mut self, cx: Context<'_>, open: Open, namespace: String, service: Service, effects: &mut Vec<Effect>) {
-        if self.waiting.len() >= OPEN_MAX {
+        if self.waiting.len() >= cx.rules.open_max {
             let mut response = self.dialog.answer(&open, 503, reason_of(503), cx.rules, None);
             response.headers.push("Retry-After", "1");
             effects.push(Effect::Respond { flow: open.flow, message: response });
