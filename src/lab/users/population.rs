@@ -1,4 +1,5 @@
-//! Who the users are: from a pattern, or from a file.
+//! Who the users are: from a pattern, or from the file the gateway has its users from (columns sip and line; server, epid
+//! and product may be added).
 
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ pub enum PopulationError {
 
 #[derive(Deserialize)]
 struct Row {
-    user: String,
+    sip: String,
     line: String,
     server: Option<String>,
     epid: Option<String>,
@@ -57,7 +58,7 @@ fn from_file(file: &Path, options: &UsersOptions) -> Result<Vec<UserOptions>, Po
     for row in reader.deserialize::<Row>() {
         let row = row.map_err(failed)?;
         let server = row.server.filter(|s| !s.is_empty()).unwrap_or_else(|| options.server.clone());
-        let user = UserOptions::new(row.user, row.line, server);
+        let user = UserOptions::new(row.sip, row.line, server);
         let mut user = dressed(user, users.len() + 1, options.product.or(row.product));
         if let Some(epid) = row.epid.filter(|e| !e.is_empty()) {
             user.epid = epid;

@@ -116,7 +116,7 @@ async fn a_history_file_has_a_line_for_every_operation() {
 async fn users_come_from_a_file() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("users.csv");
-    std::fs::write(&file, "user,line,product\nsip:a@x,tel:+1,lcs2005\nsip:b@x, tel:+2 ,\n").expect("written");
+    std::fs::write(&file, "sip,line,product\nsip:a@x,tel:+1,lcs2005\nsip:b@x, tel:+2 ,\n").expect("written");
     let found = population::population(&UsersOptions { users_csv: Some(file.clone()), ..options("") });
     let found = found.expect("two users");
     assert_eq!((found[0].user.as_str(), found[1].line.as_str()), ("sip:a@x", "tel:+2"));
