@@ -500,7 +500,6 @@ fn link_child(
                         let is_up = *state.borrow_and_update() == LinkState::Up;
                         if seat.is_up() != is_up {
                             seat.set_up(is_up);
-                            info!(link = %seat.name, is_up, "CTI link");
                             node.counters.count("link", if is_up { "up" } else { "down" });
                         }
                         if state.changed().await.is_err() {

@@ -21,7 +21,7 @@ pub struct UsersOptions {
     /// How many users.
     #[arg(long, default_value_t = 100)]
     pub users: usize,
-    /// Users from a file instead: CSV with a header, columns user and line, and optionally server, epid, product.
+    /// Users from a file instead: CSV with a header; columns sip and line, and optionally server, epid, product.
     #[arg(long, value_name = "FILE")]
     pub users_csv: Option<PathBuf>,
     /// Users' SIP URIs; {n} is the user's number, {n:04} the same with at least 4 digits.
