@@ -43,7 +43,7 @@ use crate::store::{CommitRefused, MemoryStore, Records};
 use crate::telemetry::Counters;
 use crate::transport::{
     Accepted, ClientCertificates, ClientPurpose, ConnectOptions, Connector, ListenOptions, Listener, NamePattern,
-    Network, RustlsEngine, Stream, TlsEngine, TlsError, TlsFiles, TlsOptions, TlsVersion,
+    RustlsEngine, Stream, TlsEngine, TlsError, TlsFiles, TlsOptions, TlsVersion,
 };
 
 /// Links by position: a child's name is static.
@@ -306,10 +306,9 @@ async fn listen(
     let target = format!("{}:{}", address.host, address.port);
     let socket = tokio::net::lookup_host(target).await.map_err(failed)?.next();
     let socket = socket.ok_or_else(|| failed(std::io::Error::from(std::io::ErrorKind::AddrNotAvailable)))?;
-    let network = |network: &config::Network| network.to_string().parse::<Network>().ok();
     let limits = &config.sip.limits;
     let options = ListenOptions {
-        peers_allowed: config.sip.trusted_peers.iter().filter_map(network).collect(),
+        peers_allowed: config.sip.trusted_peers.clone(),
         balancers: config.sip.balancers.clone(),
         handshake_timeout_ms: u64::from(limits.handshake_timeout_s) * 1000,
         handshakes_pending_max: limits.handshakes_max,
@@ -452,10 +451,7 @@ fn link_config(link: &config::Cti) -> Result<LinkConfig, StartError> {
     let password = secret.map_err(|source| StartError::Secret { link: link.name.clone(), source })?;
     Ok(LinkConfig {
         name: link.name.clone(),
-        dialect: match link.address.dialect {
-            config::Dialect::Csta => crate::cti::Dialect::Csta,
-            config::Dialect::Dmcc => crate::cti::Dialect::Dmcc,
-        },
+        dialect: link.address.dialect,
         host: link.address.host.clone(),
         port: link.address.port,
         user: link.user.clone().unwrap_or_default(),

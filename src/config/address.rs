@@ -142,6 +142,13 @@ impl Network {
     }
 }
 
+impl From<IpAddr> for Network {
+    fn from(address: IpAddr) -> Self {
+        let address = address.to_canonical();
+        Self { address, prefix_bits: bits(address).1 }
+    }
+}
+
 impl Default for Network {
     fn default() -> Self {
         Self { address: IpAddr::from([127, 0, 0, 1]), prefix_bits: 32 }

@@ -12,7 +12,7 @@ pub mod link_config;
 mod wire;
 
 pub use crate::machine::ask::{AskId, LinkFailed};
-pub use address::{Address, AddressError, Dialect};
+pub use address::{Address, Dialect};
 pub use connector::{BoxedStream, ByteStream, Connecting, Connector, TcpConnector};
 pub use driver::{Driver, In, LinkBroken, Unsayable};
 pub use link_config::{LinkConfig, LinkConfigError};

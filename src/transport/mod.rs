@@ -24,12 +24,13 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use crate::config::Network;
 pub use certificate::{CertificateFacts, ClientPurpose};
 pub use connect::{ConnectOptions, Connector};
 #[cfg(feature = "legacy-tls")]
 pub use legacy::LegacyEngine;
 pub use listen::{Accepted, ListenOptions, Listener};
-pub use peer::{BadName, BadNetwork, NamePattern, Network, Peer};
+pub use peer::{BadName, NamePattern, Peer};
 pub use refused::{Counters, Refused};
 pub use rustls_engine::RustlsEngine;
 pub use stream::{Stream, poll_read_with, read_with};

@@ -3,12 +3,12 @@
 use super::*;
 use crate::csta::{Event, EventBody, LocalState, MonitorObject, Outcome};
 use crate::cti::frame::{self, FrameReader};
-use crate::cti::{Address, LinkConfig};
+use crate::cti::{Address, Dialect, LinkConfig};
 
 const NOW: Moment = Moment(0);
 
 fn driver() -> Dmcc {
-    let address: Address = "dmcc://gateway@aes".parse().unwrap();
+    let address = Address { dialect: Dialect::Dmcc, user: Some("gateway".into()), host: "aes".into(), port: 4721 };
     let config = LinkConfig { password: "secret".into(), switch_name: "CM1".into(), ..LinkConfig::default() };
     let mut driver = Dmcc::new(&config.at(&address));
     driver.connected();
