@@ -11,7 +11,11 @@ use crate::config::{Log, LogFormat};
 pub fn start(log: &Log) {
     let filter = EnvFilter::try_from_env("LYNCPIN_LOG").unwrap_or_else(|_| EnvFilter::new(log.level.word()));
     let is_terminal = std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(is_terminal).with_target(false);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(is_terminal)
+        .with_target(false);
     // Err: a subscriber is set already, as in tests; that one stays.
     let _ = match log.format {
         LogFormat::Human => lines.try_init(),
