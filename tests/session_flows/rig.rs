@@ -253,15 +253,11 @@ impl Rig {
     }
 
     fn invite(&mut self, flow: FlowId, rest: &str) {
-        let rest = match rest {
-            _ if rest.contains("||") => rest.to_owned(),
-            rest if rest == "none" || rest.starts_with('<') || rest.contains('(') => rest.to_owned(),
-            rest => {
-                let status = "RequestSystemStatus(extensions(privateData(private(line=$line))))";
-                format!("{rest} || {status}").trim_start().to_owned()
-            }
-        };
-        let rest = rest.strip_prefix("|| ").unwrap_or(&rest).to_owned();
+        let asks_nothing = rest.is_empty() || (rest.contains(": ") && !rest.contains("||"));
+        let status =
+            if asks_nothing { "|| RequestSystemStatus(extensions(privateData(private(line=$line))))" } else { "" };
+        let rest =
+            if rest.is_empty() { status[3..].to_owned() } else { format!("{rest} {status}").trim_end().to_owned() };
         let invite = self.message("INVITE", &rest);
         self.last.insert("INVITE".into(), invite.clone());
         if self.session.is_some() {
