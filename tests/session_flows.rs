@@ -76,7 +76,10 @@ fn every_transcript_plays_as_written() {
         let script = std::fs::read_to_string(path).expect("readable");
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         println!("{name}");
-        let played = play(&script);
+        let Ok(played) = std::panic::catch_unwind(|| play(&script)) else {
+            differ.push(format!("{name}: does not play; see above"));
+            continue;
+        };
         if played == script {
             continue;
         }
