@@ -41,7 +41,7 @@ pub struct Dialog {
     /// The session ends here unless refreshed; grace included.
     pub expires_at: Moment,
     pub user_agent: String,
-    /// The body of the last INVITE, as a fingerprint: tells a repetition from a new one with the same number.
+    /// The branch of the last INVITE: tells a repetition from a new one with the same number, and a fork from both.
     pub invite_branch: Option<String>,
 }
 
@@ -118,7 +118,9 @@ impl Dialog {
     fn agree_expiry(&mut self, request: &Message, rules: &Rules, now: Moment) {
         let asked = request.headers.session_expires().ok().flatten().map(|(seconds, _)| seconds);
         self.timer_supported = asked.is_some() || request.headers.has_token("Supported", "timer");
-        self.session_expires_s = self.timer_supported.then(|| asked.unwrap_or(rules.session_expires_s));
+        // A refresh that names no interval keeps the agreed one; RFC 4028 §9 lets the callee lower an endless one.
+        let agreed = asked.or(self.session_expires_s).unwrap_or(rules.session_expires_s).min(rules.idle_expires_s);
+        self.session_expires_s = self.timer_supported.then_some(agreed);
         let grace_s = rules.switches(&self.user_agent).grace_s.unwrap_or(rules.session_grace_s);
         let lives_s = match self.session_expires_s {
             Some(seconds) => u64::from(seconds) + u64::from(grace_s),

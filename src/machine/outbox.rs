@@ -34,6 +34,12 @@ pub enum Outgoing {
     RepairRoute,
 }
 
+impl Outgoing {
+    fn is_about_a_call(&self) -> bool {
+        matches!(self, Self::Event { body, .. } if body.call().is_some())
+    }
+}
+
 /// What is on the wire.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InFlight {
@@ -63,23 +69,50 @@ pub struct Outbox {
     pub waiting: VecDeque<Outgoing>,
     /// Set while a rest goes on over several attempts of one event.
     pub rested_ms: u64,
-    /// Events were dropped: reconcile when the lane is free.
+    /// Call events were dropped: reconcile when the lane is free.
     pub is_stale: bool,
+    /// The route was repaired and nothing has arrived since.
+    #[serde(default)]
+    pub is_repaired: bool,
 }
 
 impl Outbox {
-    /// Queues an event; `false` when the queue overflowed and was dropped.
+    /// Queues an INFO; `false` when the queue overflowed. Events of calls are then dropped, all of them, because a
+    /// reconciliation tells them again; of the others, which nothing tells again, the oldest goes.
     pub fn push(&mut self, outgoing: Outgoing) -> bool {
-        if self.is_stale && matches!(outgoing, Outgoing::Event { .. }) {
+        if self.is_stale && outgoing.is_about_a_call() {
             return true;
         }
         if self.waiting.len() < WAITING_MAX {
             self.waiting.push_back(outgoing);
             return true;
         }
-        self.waiting.retain(|waiting| !matches!(waiting, Outgoing::Event { .. }));
+        if outgoing == Outgoing::KeepAlive {
+            return true;
+        }
+        self.waiting.retain(|waiting| !waiting.is_about_a_call());
         self.is_stale = true;
+        if !outgoing.is_about_a_call() {
+            if self.waiting.len() >= WAITING_MAX {
+                self.waiting.pop_front();
+            }
+            self.waiting.push_back(outgoing);
+        }
         false
+    }
+
+    pub fn has_call_events(&self) -> bool {
+        self.waiting.iter().any(Outgoing::is_about_a_call)
+    }
+
+    pub fn room(&self) -> usize {
+        WAITING_MAX.saturating_sub(self.waiting.len())
+    }
+
+    /// An INFO has arrived.
+    pub fn answered(&mut self) {
+        self.rested_ms = 0;
+        self.is_repaired = false;
     }
 
     pub fn deadline(&self) -> Option<Moment> {

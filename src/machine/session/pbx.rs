@@ -27,8 +27,8 @@ use crate::machine::reconcile::reconcile;
 
 /// Events kept while a snapshot is on its way, or while a MakeCall has no answer yet.
 pub const EARLY_MAX: usize = 64;
-/// A refused or unanswered monitor is tried again after this time.
-pub const MONITOR_RETRY_MS: u64 = 30_000;
+/// A refused or unanswered monitor or snapshot is tried again after this time.
+pub const TRUTH_RETRY_MS: u64 = 30_000;
 
 /// See the diagram above.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +39,8 @@ pub struct Pbx {
     features: Option<Arc<Features>>,
     /// Events that came before what they are about.
     early: VecDeque<EventBody>,
+    /// Calls that began while the parts of a snapshot were under way.
+    begun: Vec<String>,
     /// Our MonitorStop is not settled yet.
     stopping: Option<AskId>,
     /// The snapshot is wanted again when the present one is done.
@@ -64,7 +66,15 @@ enum View {
 enum Sync {
     Monitor(AskId),
     Snapshot(AskId),
-    Calls { open: Vec<(AskId, CallInSnapshot)>, truth: Calls },
+    Calls { open: Vec<(AskId, CallInSnapshot)>, truth: Truth },
+}
+
+/// What a snapshot says so far.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Truth {
+    pub calls: Calls,
+    /// There is a call we did not know and cannot place: it may be one that a lost MakeCall made.
+    pub has_strangers: bool,
 }
 
 impl Pbx {
@@ -103,14 +113,27 @@ impl Pbx {
     }
 }
 
+impl Pbx {
+    /// A call began with an answer: the snapshot under way may have been taken before it.
+    pub(super) fn call_began(&mut self, call: &str) {
+        if matches!(self.view, View::Syncing(Sync::Calls { .. })) && self.begun.len() < CALLS_MAX {
+            self.begun.push(call.to_owned());
+        }
+    }
+}
+
 impl Session {
     pub(super) fn on_link_up(&mut self, cx: Context<'_>, features: Option<Arc<Features>>, effects: &mut Vec<Effect>) {
         self.pbx.features = features;
         self.pbx.xref = None;
         self.pbx.stopping = None;
         self.pbx.early.clear();
+        self.pbx.again = false;
         self.pbx.view = View::Up;
+        self.lose_asked(cx, effects);
         if self.monitors.is_empty() && !self.waiting.iter().any(|w| matches!(w.service, Service::MonitorStart { .. })) {
+            self.pbx.retry_at = None;
+            self.settle_without_truth(cx, effects);
             effects.push(Effect::Recovered);
             self.back_in_service(cx, effects);
             self.serve_waiting(cx, effects);
@@ -127,6 +150,7 @@ impl Session {
         }
         self.pbx.xref = None;
         self.pbx.early.clear();
+        self.lose_asked(cx, effects);
         self.pbx.retry_at = (!self.is_out_of_service).then(|| cx.now.after_ms(cx.rules.out_of_service_after_ms));
         self.serve_waiting(cx, effects);
         self.pump(cx, effects);
@@ -162,6 +186,8 @@ impl Session {
         let ask = self.invoke(cx, Service::SnapshotDevice { device: self.appearance.device.clone() }, effects);
         self.pbx.view = View::Syncing(Sync::Snapshot(ask));
         self.pbx.early.clear();
+        self.pbx.begun.clear();
+        self.pbx.retry_at = None;
     }
 
     fn invoke(&mut self, cx: Context<'_>, service: Service, effects: &mut Vec<Effect>) -> AskId {
@@ -171,13 +197,17 @@ impl Session {
     }
 
     pub(super) fn stop_pbx_monitor(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
-        let Some(xref) = self.pbx.xref.take() else { return };
-        let ask = self.invoke(cx, Service::MonitorStop { xref }, effects);
-        self.pbx.stopping = Some(ask);
+        // With or without a link: what the client knew of its calls it knew by this monitor.
         self.calls = Calls::default();
         self.shown = Calls::default();
         self.natives.clear();
+        self.pbx.early.clear();
+        self.is_out_of_service = false;
+        let Some(xref) = self.pbx.xref.take() else { return };
+        let ask = self.invoke(cx, Service::MonitorStop { xref }, effects);
+        self.pbx.stopping = Some(ask);
         if matches!(self.pbx.view, View::Syncing(_)) {
+            self.settle_without_truth(cx, effects);
             self.sync_done(cx, effects);
         }
     }
@@ -200,6 +230,10 @@ impl Session {
                 self.pbx.xref = Some(xref);
                 self.grant_waiting_monitors(cx, effects);
                 self.ask_snapshot(cx, effects);
+                if self.monitors.is_empty() {
+                    // The client gave up waiting, or stopped its monitor meanwhile.
+                    self.stop_pbx_monitor(cx, effects);
+                }
             }
             (View::Syncing(Sync::Monitor(_)), refused) => {
                 let failure = match refused {
@@ -209,7 +243,7 @@ impl Session {
                 self.refuse_waiting_monitors(cx, &failure, effects);
                 effects.push(Effect::Note(Note::MonitorFailed));
                 if !self.monitors.is_empty() {
-                    self.pbx.retry_at = Some(cx.now.after_ms(MONITOR_RETRY_MS));
+                    self.pbx.retry_at = Some(cx.now.after_ms(TRUTH_RETRY_MS));
                 }
                 self.settle_without_truth(cx, effects);
                 self.sync_done(cx, effects);
@@ -218,8 +252,12 @@ impl Session {
                 self.pbx.early.clear();
                 self.ask_calls(cx, calls, effects);
             }
-            (View::Syncing(Sync::Snapshot(_)), _) => {
+            (View::Syncing(Sync::Snapshot(_)), failed) => {
                 effects.push(Effect::Note(Note::SnapshotFailed));
+                // A PBX without the service will not learn it.
+                if failed != Ok(Outcome::Failed(Failure::service_not_supported())) {
+                    self.pbx.retry_at = Some(cx.now.after_ms(TRUTH_RETRY_MS));
+                }
                 self.settle_without_truth(cx, effects);
                 self.sync_done(cx, effects);
             }
@@ -240,6 +278,7 @@ impl Session {
 
     fn ask_calls(&mut self, cx: Context<'_>, calls: Vec<CallInSnapshot>, effects: &mut Vec<Effect>) {
         let mut open = Vec::new();
+        let truth = Truth { calls: Calls::default(), has_strangers: calls.len() > CALLS_MAX };
         for call in calls.into_iter().take(CALLS_MAX) {
             if call.states.first() == Some(&LocalState::Null) {
                 continue;
@@ -248,27 +287,31 @@ impl Session {
             open.push((ask, call));
         }
         if open.is_empty() {
-            self.truth_known(cx, Calls::default(), effects);
+            self.truth_known(cx, truth, effects);
         } else {
-            self.pbx.view = View::Syncing(Sync::Calls { open, truth: Calls::default() });
+            self.pbx.view = View::Syncing(Sync::Calls { open, truth });
         }
     }
 
     /// One call of the snapshot, in the client's words. Without a usable SnapshotCall answer what SnapshotDevice said must do.
-    fn take_snapshot(&mut self, cx: Context<'_>, found: &CallInSnapshot, answer: Option<Outcome>, truth: &mut Calls) {
+    fn take_snapshot(&mut self, cx: Context<'_>, found: &CallInSnapshot, answer: Option<Outcome>, truth: &mut Truth) {
         let id = self.client_call(&found.connection.call);
         let mut call = Call::new(found.states.first().copied().unwrap_or(LocalState::Connected));
+        let mut is_stranger = !self.calls.contains(&id);
         if let Some(known) = self.calls.0.get(&id) {
             call.calling = known.calling.clone();
             call.called = known.called.clone();
         }
         if let Some(Outcome::SnapshotCall { parties, calling, called, correlator }) = answer {
-            if let Some(calling) = calling {
+            // What we have been told once is not forgotten because a snapshot leaves it out.
+            if let Some(calling) = calling.filter(|calling| *calling != DeviceRef::NotKnown) {
                 call.calling = self.show_device(cx, calling);
             }
-            if let Some(called) = called {
+            if let Some(called) = called.filter(|called| *called != DeviceRef::NotKnown) {
                 call.called = self.show_device(cx, called);
             }
+            let is_incoming = call.calling.as_device().is_some_and(|calling| calling != self.line);
+            is_stranger &= correlator.is_none() && !is_incoming;
             for party in parties {
                 let device = match party.device {
                     DeviceRef::Device(device) => device,
@@ -284,17 +327,25 @@ impl Session {
                 }
             }
             if let Some(correlator) = correlator {
-                self.settle_by_intent(cx, &correlator, &found.connection);
+                self.settle_by_intent(&correlator, &found.connection);
             }
         }
+        truth.has_strangers |= is_stranger;
         if call.local != LocalState::Null {
-            truth.0.insert(id, call);
+            truth.calls.0.insert(id, call);
         }
     }
 
     /// The truth is here: settle what was open, tell the client the difference, let what waited go on.
-    fn truth_known(&mut self, cx: Context<'_>, truth: Calls, effects: &mut Vec<Effect>) {
+    fn truth_known(&mut self, cx: Context<'_>, truth: Truth, effects: &mut Vec<Effect>) {
         self.settle(cx, &truth, effects);
+        let mut truth = truth.calls;
+        // Calls whose beginning was answered after the snapshot was taken; their events follow.
+        for call in std::mem::take(&mut self.pbx.begun) {
+            if let Some(known) = self.calls.0.get(&call).filter(|_| !truth.contains(&call)) {
+                truth.0.insert(call, known.clone());
+            }
+        }
         if std::mem::take(&mut self.pbx.is_first_look) && !cx.rules.switches(&self.dialog.user_agent).catch_up_events {
             self.calls = truth.clone();
             self.shown = truth;
@@ -310,10 +361,7 @@ impl Session {
         }
         self.natives.retain(|ours, _| self.calls.contains(ours));
         self.pbx.view = View::Up;
-        let early = std::mem::take(&mut self.pbx.early);
-        for event in early {
-            self.replay(cx, event, effects);
-        }
+        self.replay_synced(cx, effects);
         if std::mem::take(&mut self.pbx.again) {
             return self.ask_snapshot(cx, effects);
         }
@@ -323,6 +371,7 @@ impl Session {
     fn sync_done(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
         self.pbx.view = View::Up;
         self.pbx.again = false;
+        self.replay_synced(cx, effects);
         effects.push(Effect::Recovered);
         if self.pbx.is_monitored() {
             self.back_in_service(cx, effects);
@@ -347,18 +396,23 @@ impl Session {
         self.waiting.extract_if(.., |waiting| matches!(waiting.service, Service::MonitorStart { .. })).collect()
     }
 
-    /// After the answer that carries the cross-reference id: what the client must know at once.
-    pub(super) fn monitor_granted(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
-        if self.pbx.is_down() {
-            self.out_of_service(cx, effects);
-        } else if self.pbx.is_ready()
-            && self.monitors.len() == 1
-            && cx.rules.switches(&self.dialog.user_agent).catch_up_events
-        {
+    /// After the answer that carries the cross-reference id: what this monitor's client must know at once.
+    pub(super) fn monitor_granted(&mut self, cx: Context<'_>, xref: &str, effects: &mut Vec<Effect>) {
+        if cx.rules.switches(&self.dialog.user_agent).catch_up_events {
             for event in reconcile(&self.line, &Calls::default(), &self.calls.clone()) {
-                self.enqueue(cx, event, effects);
+                self.enqueue_for(xref, event, effects);
             }
+        } else if self.monitors.len() == 1 {
+            self.shown = self.calls.clone();
         }
+        if self.pbx.is_down() {
+            self.is_out_of_service = true;
+            self.enqueue_for(xref, self.out_of_service_event(), effects);
+        }
+    }
+
+    fn out_of_service_event(&self) -> EventBody {
+        EventBody::OutOfService { device: DeviceRef::device(self.line.as_str()), cause: Some("maintenance".into()) }
     }
 
     pub(super) fn on_pbx_event(&mut self, cx: Context<'_>, event: Event, effects: &mut Vec<Effect>) {
@@ -367,7 +421,7 @@ impl Session {
         }
         if event.body == EventBody::MonitorStopped {
             self.pbx.xref = None;
-            self.sync_if_needed(cx, effects);
+            self.start_sync(cx, effects);
             return;
         }
         let body = self.translate(cx, event.body);
@@ -375,7 +429,7 @@ impl Session {
             if self.pbx.early.len() < EARLY_MAX {
                 self.pbx.early.push_back(body);
             } else {
-                self.pbx.again = true;
+                self.on_missed(cx, effects);
             }
             return;
         }
@@ -404,6 +458,17 @@ impl Session {
                 self.pbx.early.push_back(event);
             } else {
                 self.report(cx, event, effects);
+            }
+        }
+    }
+
+    /// What came while the truth was asked for; an event of a call still being placed goes on waiting.
+    fn replay_synced(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        for event in std::mem::take(&mut self.pbx.early) {
+            if self.is_early(&event) {
+                self.pbx.early.push_back(event);
+            } else {
+                self.replay(cx, event, effects);
             }
         }
     }
@@ -459,8 +524,7 @@ impl Session {
             return;
         }
         self.is_out_of_service = true;
-        let device = DeviceRef::device(self.line.as_str());
-        self.enqueue(cx, EventBody::OutOfService { device, cause: Some("maintenance".into()) }, effects);
+        self.enqueue(cx, self.out_of_service_event(), effects);
     }
 
     fn back_in_service(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
@@ -477,7 +541,8 @@ impl Session {
         self.pbx.retry_at = None;
         match self.pbx.view {
             View::Down { .. } => self.out_of_service(cx, effects),
-            View::Up if !self.monitors.is_empty() => self.sync_if_needed(cx, effects),
+            View::Up if self.pbx.is_monitored() => self.ask_snapshot(cx, effects),
+            View::Up if !self.monitors.is_empty() => self.start_sync(cx, effects),
             _ => {}
         }
     }

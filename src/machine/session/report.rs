@@ -3,7 +3,7 @@
 use super::request::xml;
 use super::{Context, Session};
 use crate::csta::{Event, EventBody, LocalState, Payload};
-use crate::machine::call::Call;
+use crate::machine::call::{CALLS_MAX, Call};
 use crate::machine::effect::{Effect, EndReason, Note};
 use crate::machine::outbox::{InFlight, Lane, Outgoing, REST_TOTAL_MAX_MS};
 use crate::machine::reconcile::reconcile;
@@ -18,6 +18,7 @@ impl Session {
     /// Takes an event, in the client's words, into the truth and on its way to the client.
     pub(super) fn report(&mut self, cx: Context<'_>, mut event: EventBody, effects: &mut Vec<Effect>) {
         let line = self.line.clone();
+        self.complete_join(&mut event);
         let ended: Vec<String> = match &event {
             EventBody::Transferred { primary, secondary, local: Some(LocalState::Null), .. } => {
                 let secondary = secondary.iter().map(|connection| connection.call.clone());
@@ -46,6 +47,25 @@ impl Session {
         }
     }
 
+    /// A transfer or conference without localConnectionInfo: whoever transfers leaves, everybody else stays as he was. It
+    /// cannot be looked up afterwards, because the call goes on under another id.
+    fn complete_join(&self, event: &mut EventBody) {
+        if event.local().is_some() {
+            return;
+        }
+        let (primary, secondary, leaves) = match &*event {
+            EventBody::Transferred { primary, secondary, transferring, .. } => {
+                (primary, secondary, transferring.as_device() == Some(self.line.as_str()))
+            }
+            EventBody::Conferenced { primary, secondary, .. } => (primary, secondary, false),
+            _ => return,
+        };
+        let state = |call: &str| self.calls.0.get(call).map(|call| call.local);
+        let was = state(&primary.call).or_else(|| secondary.as_ref().and_then(|old| state(&old.call)));
+        let now = if leaves { LocalState::Null } else { was.unwrap_or(LocalState::Connected) };
+        event.set_local(Some(now));
+    }
+
     /// One INFO for each of the client's monitors.
     pub(super) fn enqueue(&mut self, cx: Context<'_>, event: EventBody, effects: &mut Vec<Effect>) {
         let is_hidden = matches!(event, EventBody::ServiceInitiated { .. })
@@ -63,15 +83,32 @@ impl Session {
         }
     }
 
+    /// One INFO for one monitor.
+    pub(super) fn enqueue_for(&mut self, xref: &str, event: EventBody, effects: &mut Vec<Effect>) {
+        if !self.outbox.push(Outgoing::Event { xref: xref.to_owned(), body: Box::new(event) }) {
+            effects.push(Effect::Note(Note::OutboxOverflow));
+        }
+    }
+
     /// A call that begins with an answer of ours: the client knows its id from there.
     pub(super) fn begin_call(&mut self, connection: &crate::csta::ConnectionId) {
+        if connection.call.is_empty() || self.calls.0.len() >= CALLS_MAX {
+            return;
+        }
+        self.pbx.call_began(&connection.call);
         for view in [&mut self.calls, &mut self.shown] {
             view.0.entry(connection.call.clone()).or_insert_with(|| Call::new(LocalState::Initiated));
         }
     }
 
+    /// A monitor is gone: its events are not told any more, not even the one that rests between two attempts.
     pub(super) fn drop_events_of(&mut self, gone: &str) {
-        self.outbox.waiting.retain(|waiting| !matches!(waiting, Outgoing::Event { xref, .. } if xref == gone));
+        let is_gone = |outgoing: &Outgoing| matches!(outgoing, Outgoing::Event { xref, .. } if xref == gone);
+        self.outbox.waiting.retain(|waiting| !is_gone(waiting));
+        if matches!(&self.outbox.lane, Lane::Resting { outgoing, .. } if is_gone(outgoing)) {
+            self.outbox.release();
+            self.outbox.waiting.pop_front();
+        }
     }
 
     pub(super) fn start_keepalive(&mut self, cx: Context<'_>) {
@@ -85,16 +122,26 @@ impl Session {
         if self.outbox.lane != Lane::Idle {
             return;
         }
-        if self.outbox.is_stale && !self.monitors.is_empty() {
-            self.outbox.is_stale = false;
-            let events = reconcile(&self.line, &self.shown, &self.calls);
-            effects.push(Effect::Note(Note::Reconciled { events: events.len() }));
-            for event in events {
-                self.enqueue(cx, event, effects);
-            }
+        if self.outbox.is_stale && !self.monitors.is_empty() && !self.outbox.has_call_events() {
+            self.catch_up_after_overflow(cx, effects);
         }
         let Some(outgoing) = self.outbox.waiting.pop_front() else { return };
         self.send(cx, outgoing, effects);
+    }
+
+    /// The difference between what the client saw and what is true, as much of it as the queue takes; the rest follows when
+    /// that is told.
+    fn catch_up_after_overflow(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        let mut events = reconcile(&self.line, &self.shown, &self.calls);
+        let room = self.outbox.room() / self.monitors.len();
+        self.outbox.is_stale = events.len() > room;
+        events.truncate(room);
+        effects.push(Effect::Note(Note::Reconciled { events: events.len() }));
+        let is_stale = std::mem::take(&mut self.outbox.is_stale);
+        for event in events {
+            self.enqueue(cx, event, effects);
+        }
+        self.outbox.is_stale |= is_stale;
     }
 
     fn send(&mut self, cx: Context<'_>, outgoing: Outgoing, effects: &mut Vec<Effect>) {
@@ -130,15 +177,20 @@ impl Session {
     /// After a restart: the INFO on the wire goes out again with the same CSeq, branch and bytes. The far side answers a
     /// repetition it has seen, and takes it as new if it has not.
     pub(super) fn repeat_in_flight(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
-        if let Lane::InFlight(flight) = std::mem::take(&mut self.outbox.lane) {
-            self.dialog.local_cseq = flight.cseq - 1;
-            self.send(cx, flight.outgoing, effects);
+        match std::mem::take(&mut self.outbox.lane) {
+            Lane::InFlight(flight) if self.is_wanted(&flight.outgoing) => {
+                self.dialog.local_cseq = flight.cseq - 1;
+                self.send(cx, flight.outgoing, effects);
+            }
+            Lane::InFlight(_) => {}
+            lane => self.outbox.lane = lane,
         }
     }
 
     /// A request of the dialog came in: the far side can be reached again.
-    pub(super) fn outbox_heard(&mut self, _cx: Context<'_>) {
-        if matches!(self.outbox.lane, Lane::Resting { .. }) {
+    pub(super) fn outbox_heard(&mut self) {
+        let is_tired = matches!(self.outbox.lane, Lane::Held) && self.outbox.rested_ms > 0;
+        if is_tired || matches!(self.outbox.lane, Lane::Resting { .. }) {
             self.outbox.release();
         }
     }
@@ -151,8 +203,14 @@ impl Session {
         let is_in_flight = matches!(&self.outbox.lane, Lane::InFlight(flight) if flight.cseq == cseq.number);
         if !is_in_flight {
             // Late, but not to be ignored: it is the dialog that is gone, not the request.
-            if matches!(status, 404 | 410 | 481) {
-                effects.push(Effect::End(EndReason::Gone));
+            match status {
+                404 | 410 | 481 => effects.push(Effect::End(EndReason::Gone)),
+                // The next event would meet the same.
+                430 if self.outbox.lane == Lane::Idle => {
+                    self.on_flow_failed(cx, response, None);
+                    self.pump(cx, effects);
+                }
+                _ => {}
             }
             return;
         }
@@ -178,20 +236,36 @@ impl Session {
         effects: &mut Vec<Effect>,
     ) {
         match status {
-            200..=299 => self.outbox.rested_ms = 0,
+            200..=299 => self.outbox.answered(),
             404 | 410 | 481 => effects.push(Effect::End(EndReason::Gone)),
-            430 => {
-                let action = response.headers.get("P-Dialog-Recovery-Action").unwrap_or_default().to_ascii_lowercase();
-                self.outbox.waiting.push_front(flight.outgoing);
-                if action.contains("dialog-route-set-update") && !action.contains("registration-route-set-update") {
-                    self.outbox.waiting.push_front(Outgoing::RepairRoute);
-                } else {
-                    self.outbox.lane = Lane::Held;
-                }
-            }
+            430 => self.on_flow_failed(cx, response, Some(flight.outgoing)),
             408 | 480 | 503 | 504 => self.rest(cx, flight.outgoing),
             401 | 403 | 407 => effects.push(Effect::Note(Note::NotTrusted { status })),
             _ => effects.push(Effect::Note(Note::EventDisliked { status })),
+        }
+    }
+
+    /// 430 Flow Failed (MS-SIPRE 3.7.5): the header says whose turn it is. `outgoing` did not arrive and is told again.
+    fn on_flow_failed(&mut self, cx: Context<'_>, response: &Message, outgoing: Option<Outgoing>) {
+        let action = response.headers.get("P-Dialog-Recovery-Action").unwrap_or_default().to_ascii_lowercase();
+        let is_ours = action.contains("dialog-route-set-update") && !action.contains("registration-route-set-update");
+        let was_repaired = is_ours && std::mem::replace(&mut self.outbox.is_repaired, true);
+        if was_repaired {
+            // The repair did not help: not again at once.
+            self.outbox.is_repaired = false;
+            if let Some(outgoing) = outgoing {
+                self.rest(cx, outgoing);
+            }
+            return;
+        }
+        if let Some(outgoing) = outgoing {
+            self.outbox.waiting.push_front(outgoing);
+        }
+        if is_ours {
+            self.outbox.waiting.push_front(Outgoing::RepairRoute);
+        } else {
+            self.outbox.lane = Lane::Held;
+            self.outbox.rested_ms = 0;
         }
     }
 
@@ -205,14 +279,25 @@ impl Session {
         }
     }
 
+    /// Whether the event's monitor is still there.
+    fn is_wanted(&self, outgoing: &Outgoing) -> bool {
+        match outgoing {
+            Outgoing::Event { xref, .. } => self.monitors.iter().any(|monitor| monitor.xref == *xref),
+            Outgoing::KeepAlive | Outgoing::RepairRoute => true,
+        }
+    }
+
     /// Tries the same event again later; after 64 s in all, holds until the far side is heard of.
     fn rest(&mut self, cx: Context<'_>, outgoing: Outgoing) {
-        if self.outbox.rested_ms >= REST_TOTAL_MAX_MS {
+        if !self.is_wanted(&outgoing) {
+            return;
+        }
+        let rest_ms = (self.outbox.rested_ms + REST_MIN_MS).min(REST_MAX_MS);
+        if self.outbox.rested_ms + rest_ms > REST_TOTAL_MAX_MS {
             self.outbox.waiting.push_front(outgoing);
             self.outbox.lane = Lane::Held;
             return;
         }
-        let rest_ms = (self.outbox.rested_ms + REST_MIN_MS).min(REST_MAX_MS);
         self.outbox.rested_ms += rest_ms;
         self.outbox.lane = Lane::Resting { until: cx.now.after_ms(rest_ms), outgoing };
     }

@@ -20,13 +20,30 @@ impl Session {
             return;
         }
         let Ok(open) = Open::of(flow, request) else { return };
+        if request.method() != Some(open.method.as_str()) {
+            // RFC 3261 §8.1.1.5: the method in CSeq is the request's.
+            let response = self.dialog.answer(&open, 400, reason_of(400), cx.rules, None);
+            effects.push(Effect::Respond { flow, message: response });
+            return;
+        }
+        if open.method == "CANCEL" {
+            return self.on_cancel(cx, &open, request, effects);
+        }
+        if self.is_merged(&open, request) {
+            let response = self.dialog.answer(&open, 482, reason_of(482), cx.rules, None);
+            effects.push(Effect::Respond { flow, message: response });
+            return;
+        }
         if self.answer_repeated(cx, &open, request, effects) {
             return;
         }
         if !self.take_cseq(cx, &open, effects) {
             return;
         }
-        self.outbox_heard(cx);
+        if is_invite {
+            self.dialog.invite_branch = branch_of(request);
+        }
+        self.outbox_heard();
         let refused = unknown_extension(request);
         if !refused.is_empty() {
             let mut response = self.dialog.answer(&open, 420, reason_of(420), cx.rules, None);
@@ -36,8 +53,7 @@ impl Session {
         }
         match open.method.as_str() {
             "INFO" => self.on_info(cx, open, request, effects),
-            "INVITE" => self.on_reinvite(cx, &open, request, effects),
-            "UPDATE" => self.on_update(cx, &open, request, effects),
+            "INVITE" | "UPDATE" => self.on_refresh(cx, &open, request, effects),
             "BYE" => {
                 let response = self.dialog.answer(&open, 200, reason_of(200), cx.rules, None);
                 self.respond(&open, response, effects);
@@ -82,6 +98,12 @@ impl Session {
         if open.method == "INVITE" && self.dialog.invite_branch != branch_of(request) {
             return false;
         }
+        if open.method == "INVITE"
+            && let Some(unconfirmed) = &mut self.unconfirmed
+        {
+            unconfirmed.open.flow = open.flow;
+            unconfirmed.open.vias.clone_from(&open.vias);
+        }
         let body = match &answer.body {
             AnswerBody::None => None,
             AnswerBody::Xml(xml) => Some(xml.clone()),
@@ -118,26 +140,27 @@ impl Session {
                 effects.push(Effect::Note(Note::LateCSeq { seen, got: open.cseq }));
             }
             Order::Seen => {
+                // What follows counts anew: an INFO with a number of before is no repetition.
                 self.dialog.remote_cseq = RemoteCSeq::starting_at(open.cseq);
+                self.answered = Default::default();
                 effects.push(Effect::Note(Note::LateCSeq { seen, got: open.cseq }));
             }
         }
         true
     }
 
-    fn on_reinvite(&mut self, cx: Context<'_>, open: &Open, request: &Message, effects: &mut Vec<Effect>) {
-        if request.headers.to().is_ok_and(|to| to.tag().is_none()) {
-            // The same INVITE by another path: merged request, RFC 3261 §8.2.2.2.
-            let response = self.dialog.answer(open, 482, reason_of(482), cx.rules, None);
-            self.respond(open, response, effects);
-            return;
-        }
-        self.dialog.invite_branch = branch_of(request);
-        self.on_refresh(cx, open, request, effects);
+    /// The INVITE of this dialog by another path (RFC 3261 §8.2.2.2): no To tag, as at the beginning, but another branch.
+    fn is_merged(&self, open: &Open, request: &Message) -> bool {
+        open.method == "INVITE"
+            && request.headers.to().is_ok_and(|to| to.tag().is_none())
+            && self.dialog.invite_branch != branch_of(request)
     }
 
-    fn on_update(&mut self, cx: Context<'_>, open: &Open, request: &Message, effects: &mut Vec<Effect>) {
-        self.on_refresh(cx, open, request, effects);
+    /// An INVITE is answered at once, so a CANCEL finds nothing to stop (RFC 3261 §9.2). It has the INVITE's CSeq.
+    fn on_cancel(&mut self, cx: Context<'_>, open: &Open, request: &Message, effects: &mut Vec<Effect>) {
+        let status = if self.dialog.invite_branch == branch_of(request) { 200 } else { 481 };
+        let message = self.dialog.answer(open, status, reason_of(status), cx.rules, None);
+        effects.push(Effect::Respond { flow: open.flow, message });
     }
 
     /// Session refresh (RFC 4028) and route repair (MS-SIPRE 3.7.5) in one: 200 with the session timer, and the system
@@ -158,7 +181,7 @@ impl Session {
                 }
             }
         };
-        if let Err(refusal) = cx.rules.directory.appearance(&self.appearance.sip, Some(&self.line)) {
+        if let Err(refusal) = cx.rules.directory.appearance(&self.appearance.sip, Some(&self.appearance.line)) {
             let mut response = self.dialog.answer(open, refusal.status(), reason_of(refusal.status()), cx.rules, None);
             response.headers.push("Warning", warning(cx, refusal.name()));
             self.respond(open, response, effects);

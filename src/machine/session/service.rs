@@ -99,8 +99,14 @@ impl Session {
             self.start_keepalive(cx);
         }
         self.monitors.push(Monitor { xref: xref.clone(), namespace: namespace.clone() });
-        self.answer_service(cx, open, &namespace, Outcome::MonitorStart { xref, existing_calls: Some(false) }, effects);
-        self.monitor_granted(cx, effects);
+        self.answer_service(
+            cx,
+            open,
+            &namespace,
+            Outcome::MonitorStart { xref: xref.clone(), existing_calls: Some(false) },
+            effects,
+        );
+        self.monitor_granted(cx, &xref, effects);
     }
 
     fn monitor_stop(&mut self, cx: Context<'_>, open: &Open, namespace: &str, xref: &str, effects: &mut Vec<Effect>) {
@@ -135,8 +141,7 @@ impl Session {
         if self.asked.len() >= cx.rules.open_max {
             let mut response = self.dialog.answer(&open, 503, reason_of(503), cx.rules, None);
             response.headers.push("Retry-After", "1");
-            effects.push(Effect::Respond { flow: open.flow, message: response });
-            return;
+            return self.respond(&open, response, effects);
         }
         let ask = self.next_ask();
         match self.in_pbx_words(cx, service, ask) {
@@ -157,8 +162,7 @@ impl Session {
         if self.waiting.len() >= cx.rules.open_max {
             let mut response = self.dialog.answer(&open, 503, reason_of(503), cx.rules, None);
             response.headers.push("Retry-After", "1");
-            effects.push(Effect::Respond { flow: open.flow, message: response });
-            return;
+            return self.respond(&open, response, effects);
         }
         self.waiting.push(Waiting { open, namespace, service, until: cx.now.after_ms(cx.rules.info_timeout_ms) });
     }
@@ -255,12 +259,14 @@ impl Session {
             self.on_own_settled(cx, ask, result, effects);
             return self.pump(cx, effects);
         }
-        let Some(at) = self.asked.iter().position(|asked| asked.ask == ask && !asked.is_unsettled) else { return };
+        let Some(at) = self.asked.iter().position(|asked| asked.ask == ask) else { return };
         match result {
+            // Late is as good as in time: while a command is unsettled this is the best word there is about it.
             Ok(outcome) => {
                 let asked = self.asked.remove(at);
                 self.answer_asked(cx, &asked, outcome, effects);
             }
+            Err(_) if self.asked[at].is_unsettled => {}
             Err(LinkFailed::NotSent) => {
                 let asked = self.asked.remove(at);
                 let failure = Outcome::Failed(Failure::resource_out_of_service());

@@ -1,8 +1,9 @@
 //! Settling: whether a command of which we lost sight has happened. Found out from the PBX's state, never by asking again.
 
+use super::pbx::Truth;
 use super::{Asked, Context, Session};
 use crate::csta::{ConnectionId, Failure, LocalState, Outcome, Service};
-use crate::machine::call::{Call, Calls};
+use crate::machine::call::Call;
 use crate::machine::effect::Effect;
 use crate::sip::reason_of;
 
@@ -17,8 +18,9 @@ enum Verdict {
 
 impl Session {
     /// A call in the snapshot carries our intent: the MakeCall or ConsultationCall that asked for it has happened.
-    pub(super) fn settle_by_intent(&mut self, _cx: Context<'_>, correlator: &str, connection: &ConnectionId) {
-        for asked in self.asked.iter_mut().filter(|asked| asked.is_unsettled) {
+    /// Even when its answer is still awaited: the call must not be told of before the answer that names it.
+    pub(super) fn settle_by_intent(&mut self, correlator: &str, connection: &ConnectionId) {
+        for asked in &mut self.asked {
             let wanted = match &asked.service {
                 Service::MakeCall { correlator, .. } | Service::ConsultationCall { correlator, .. } => correlator,
                 _ => continue,
@@ -30,8 +32,9 @@ impl Session {
     }
 
     /// Answers every unsettled command from the truth.
-    pub(super) fn settle(&mut self, cx: Context<'_>, truth: &Calls, effects: &mut Vec<Effect>) {
-        let unsettled: Vec<Asked> = self.asked.extract_if(.., |asked| asked.is_unsettled).collect();
+    pub(super) fn settle(&mut self, cx: Context<'_>, truth: &Truth, effects: &mut Vec<Effect>) {
+        let is_due = |asked: &mut Asked| asked.is_unsettled || asked.found.is_some();
+        let unsettled: Vec<Asked> = self.asked.extract_if(.., is_due).collect();
         for asked in unsettled {
             match self.verdict(&asked, truth) {
                 Verdict::Done(outcome) => self.answer_asked(cx, &asked, outcome, effects),
@@ -41,6 +44,17 @@ impl Session {
                 }
                 Verdict::CannotTell => self.answer_unknown(cx, &asked, effects),
             }
+        }
+    }
+
+    /// The link is another one, or gone: what was asked of it is not answered any more. Questions fail; of commands only a
+    /// snapshot can tell.
+    pub(super) fn lose_asked(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        self.asked.iter_mut().for_each(|asked| asked.is_unsettled = true);
+        let questions: Vec<Asked> = self.asked.extract_if(.., |asked| !asked.service.changes_world()).collect();
+        for asked in questions {
+            let failure = Outcome::Failed(Failure::resource_out_of_service());
+            self.answer_service(cx, &asked.open, &asked.namespace, failure, effects);
         }
     }
 
@@ -65,20 +79,22 @@ impl Session {
         }
     }
 
-    fn verdict(&self, asked: &Asked, truth: &Calls) -> Verdict {
+    fn verdict(&self, asked: &Asked, truth: &Truth) -> Verdict {
         let find = |connection: &ConnectionId| {
             let ours = self.natives.iter().find(|(_, native)| **native == connection.call).map(|(ours, _)| ours);
-            truth.0.get(ours.unwrap_or(&connection.call))
+            truth.calls.0.get(ours.unwrap_or(&connection.call))
         };
         let when = |holds: bool, outcome: Outcome| if holds { Verdict::Done(outcome) } else { Verdict::NotDone };
         let is = |call: Option<&Call>, state: LocalState| call.is_some_and(|call| call.local == state);
         match &asked.service {
             Service::MakeCall { .. } => match &asked.found {
                 Some(calling) => Verdict::Done(Outcome::MakeCall { calling: calling.clone() }),
+                None if truth.has_strangers => Verdict::CannotTell,
                 None => Verdict::NotDone,
             },
             Service::ConsultationCall { .. } => match &asked.found {
                 Some(initiated) => Verdict::Done(Outcome::ConsultationCall { initiated: initiated.clone() }),
+                None if truth.has_strangers => Verdict::CannotTell,
                 None => Verdict::NotDone,
             },
             Service::AnswerCall { call } => when(is(find(call), LocalState::Connected), Outcome::AnswerCall),
@@ -103,6 +119,8 @@ impl Session {
                 (Some(_), Some(_)) => Verdict::NotDone,
                 _ => Verdict::CannotTell,
             },
+            // A question changed nothing; the client may ask again.
+            service if !service.changes_world() => Verdict::NotDone,
             _ => Verdict::CannotTell,
         }
     }
