@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
-use lyncpin_cluster::Claims;
+
 use tracing::{debug, error, info, warn};
 
 use super::book::Place;
@@ -20,7 +20,7 @@ use crate::machine::effect::{Effect, EndReason, NextHop, Note};
 use crate::machine::input::{FlowId, Input, Retire};
 use crate::machine::session::Session;
 use crate::sip;
-use crate::store::{CommitRefused, RecordBody};
+use crate::store::{Claims, CommitRefused, RecordBody};
 
 /// Messages waiting for one session; more are refused, and asked for again by whoever sent them.
 pub const MAILBOX_MAX: usize = 64;

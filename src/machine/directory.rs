@@ -1,6 +1,6 @@
 //! Users and their lines: an immutable snapshot with the sign-in's lookup and the reverse ones for number mapping.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use hashbrown::HashTable;
@@ -172,7 +172,7 @@ impl Directory {
 
     /// Stations that entries of different users name; one pair for each entry after the first.
     pub fn shared_stations(&self) -> Vec<SharedStation> {
-        let mut first_rows = HashMap::new();
+        let mut first_rows = BTreeMap::new();
         let mut shared = Vec::new();
         for (row, entry) in self.iter().enumerate() {
             let first_row = *first_rows.entry((entry.device.to_ascii_lowercase(), entry.partition)).or_insert(row);
@@ -184,7 +184,7 @@ impl Directory {
     }
 
     fn duplicates(&self) -> Vec<EntryFault> {
-        let mut first_rows = HashMap::new();
+        let mut first_rows = BTreeMap::new();
         let mut faults = Vec::new();
         for (row, entry) in self.iter().enumerate() {
             let (user, host) = address_of_record(entry.sip).unwrap_or_default();
