@@ -141,6 +141,8 @@ impl SessionActor {
             }
             self.alive.life.puts_down();
         }
+        // Room for four inputs is a kilobyte an idle session can do without.
+        self.inputs = VecDeque::new();
         self.arm(ctx);
     }
 

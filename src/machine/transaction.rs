@@ -144,6 +144,10 @@ impl AnsweredRing {
         self.0.iter().rev().find(|a| a.cseq == cseq && a.method == method)
     }
 
+    pub fn give_back(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     pub fn remember(&mut self, answer: Answered) {
         if self.0.len() == ANSWERED_MAX {
             self.0.pop_front();

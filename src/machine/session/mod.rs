@@ -18,7 +18,7 @@ mod request;
 mod service;
 mod settle;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -182,7 +182,23 @@ impl Session {
         if let Some(end) = effects.iter().position(|effect| matches!(effect, Effect::End(_))) {
             effects.truncate(end + 1);
         }
+        self.give_back();
         effects
+    }
+
+    /// An idle session keeps no room for what it is not doing: four open requests cost more than all it must remember.
+    fn give_back(&mut self) {
+        if self.asked.is_empty() {
+            self.asked = Vec::new();
+        }
+        if self.waiting.is_empty() {
+            self.waiting = Vec::new();
+        }
+        if self.outbox.waiting.is_empty() {
+            self.outbox.waiting = VecDeque::new();
+        }
+        self.monitors.shrink_to_fit();
+        self.answered.give_back();
     }
 
     /// When to call `step` with `Tick` at the latest.
