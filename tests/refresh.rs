@@ -41,7 +41,8 @@ fn every_product_stays_signed_in_for_hours_by_its_own_refresh() {
         for (n, product) in Product::ALL.into_iter().enumerate() {
             // The same user at another computer, with this product.
             let n = FIRST + n;
-            let mut options = UserOptions::new(format!("sip:user{n}@contoso.com"), line(n), "sip:rccgw@rccgw.contoso.com");
+            let mut options =
+                UserOptions::new(format!("sip:user{n}@contoso.com"), line(n), "sip:rccgw@rccgw.contoso.com");
             options.product = product;
             options.epid = format!("{n:08x}aa");
             let user = front_end.user(options);
@@ -52,7 +53,9 @@ fn every_product_stays_signed_in_for_hours_by_its_own_refresh() {
             assert!(refreshes >= 3 * 2, "{product:?} refreshed {refreshes} times");
             let rung = lab.desk(Request::Ring { device: n.to_string(), from: Some("+12065550100".into()) }).await;
             assert!(matches!(rung, Reply::Call { .. }), "{rung:?}");
-            user.until(Duration::from_secs(10), |view| (!view.calls().is_empty()).then_some(())).await.expect("it rings");
+            user.until(Duration::from_secs(10), |view| (!view.calls().is_empty()).then_some(()))
+                .await
+                .expect("it rings");
             assert_eq!((user.remote_tag(), user.xref(), user.call_id()), dialog, "{product:?}");
             assert!(user.events() > seen);
             assert_eq!(user.violations(), [], "{product:?}");

@@ -1,7 +1,7 @@
 //! Taste as a test: the floors of `src/lib.rs`, what the decisions may not touch, and how large a file may grow.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Folder or file under `src/` → floor. An import points down, or stays in its folder.
 const FLOORS: [(&str, u8); 18] = [
@@ -61,7 +61,7 @@ fn sources() -> Vec<File> {
 }
 
 /// Test modules in files of their own, and what only they use.
-fn is_test(path: &PathBuf) -> bool {
+fn is_test(path: &Path) -> bool {
     let text = path.to_string_lossy();
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     text.contains("/tests/") || name.ends_with("tests") || name.starts_with("fake") || name == "walk" || name == "check"
