@@ -1,7 +1,7 @@
 //! The CTI links of this node as sessions see them: by name, in configured order, with what each last said of itself.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{ActorContext, Addr, Handler, Recipient};
 use arc_swap::ArcSwapOption;
@@ -13,7 +13,6 @@ use crate::csta::Features;
 use crate::machine::selection::Selection;
 
 /// Where a link actor takes its mail; new after each restart of the actor.
-#[derive(Clone)]
 pub struct LinkMail {
     pub bind: Recipient<Bind>,
     pub unbind: Recipient<Unbind>,
@@ -37,19 +36,20 @@ impl LinkMail {
 /// One link's place in the table.
 pub struct LinkSeat {
     pub name: String,
-    mail: RwLock<Option<LinkMail>>,
+    mail: ArcSwapOption<LinkMail>,
     is_up: AtomicBool,
     features: ArcSwapOption<Features>,
 }
 
 impl LinkSeat {
-    pub fn mail(&self) -> Option<LinkMail> {
-        self.mail.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Shared: a copy of its own would cost each session 500 bytes.
+    pub fn mail(&self) -> Option<Arc<LinkMail>> {
+        self.mail.load_full()
     }
 
     /// The actor is there, for the first time or again.
     pub fn seat(&self, mail: LinkMail) {
-        *self.mail.write().unwrap_or_else(PoisonError::into_inner) = Some(mail);
+        self.mail.store(Some(Arc::new(mail)));
     }
 
     pub fn is_up(&self) -> bool {
@@ -84,7 +84,7 @@ impl Links {
             .map(|name| {
                 Arc::new(LinkSeat {
                     name,
-                    mail: RwLock::new(None),
+                    mail: ArcSwapOption::empty(),
                     is_up: AtomicBool::new(false),
                     features: ArcSwapOption::empty(),
                 })

@@ -71,7 +71,7 @@ pub struct SessionActor {
     version: u64,
     /// The flow the dialog was last heard on.
     flow: FlowId,
-    link: Option<LinkMail>,
+    link: Option<Arc<LinkMail>>,
     timer: Option<(Moment, SpawnHandle)>,
     inputs: VecDeque<Input>,
     /// What to do before the first input: after a sign-in the 200, after a restart what `resume` said.
@@ -116,34 +116,46 @@ impl SessionActor {
         self.node.clock.now()
     }
 
+    /// Past the queue while nothing waits there: a queue once used keeps its room, 800 bytes a session.
     fn take(&mut self, input: Input, ctx: &mut Context<Self>) {
-        self.inputs.push_back(input);
+        if !self.inputs.is_empty() {
+            self.inputs.push_back(input);
+        } else if !self.work_on(input, ctx) {
+            return;
+        }
         self.work(ctx);
     }
 
     /// One input at a time: step, commit, carry out. While a commit is under way the mailbox waits.
     fn work(&mut self, ctx: &mut Context<Self>) {
         while let Some(input) = self.inputs.pop_front() {
-            if self.is_over {
+            if !self.work_on(input, ctx) {
                 return;
             }
-            let print = input.fingerprint();
-            if self.alive.parked.contains(&print) {
-                self.turn_away(&input);
-                continue;
-            }
-            self.alive.life.takes_up(print);
-            let rules = self.node.rules.load();
-            let cx = crate::machine::session::Context { rules: &rules, now: self.now() };
-            let effects = self.session.step(cx, input);
-            if !self.commit(effects, ctx) {
-                return;
-            }
-            self.alive.life.puts_down();
         }
-        // Room for four inputs is a kilobyte an idle session can do without.
         self.inputs = VecDeque::new();
         self.arm(ctx);
+    }
+
+    /// False when the session is over, or when the commit goes on later.
+    fn work_on(&mut self, input: Input, ctx: &mut Context<Self>) -> bool {
+        if self.is_over {
+            return false;
+        }
+        let print = input.fingerprint();
+        if self.alive.parked.contains(&print) {
+            self.turn_away(&input);
+            return true;
+        }
+        self.alive.life.takes_up(print);
+        let rules = self.node.rules.load();
+        let cx = crate::machine::session::Context { rules: &rules, now: self.now() };
+        let effects = self.session.step(cx, input);
+        if !self.commit(effects, ctx) {
+            return false;
+        }
+        self.alive.life.puts_down();
+        true
     }
 
     /// An input this session has died of three times is answered with an error instead of worked on.

@@ -278,7 +278,11 @@ impl Session {
         effects.push(Effect::Respond { flow: open.flow, message: response });
     }
 
-    pub(in crate::machine) fn remember(&mut self, open: &Open, status: u16, body: AnswerBody) {
+    pub(in crate::machine) fn remember(&mut self, open: &Open, status: u16, mut body: AnswerBody) {
+        if let AnswerBody::Xml(xml) = &mut body {
+            // It was written into a kilobyte.
+            xml.shrink_to_fit();
+        }
         self.answered.remember(Answered {
             cseq: open.cseq,
             method: open.method.clone(),
