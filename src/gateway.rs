@@ -485,7 +485,7 @@ fn link_child(
             let mut state = link.watch_state();
             let addr = birth.actor(|_, _| link);
             let Some(seat) = node.links.iter().nth(at).cloned() else { return Ok(()) };
-            let mail = LinkMail::of(&addr);
+            let mail = Arc::new(LinkMail::of(&addr));
             seat.seat(mail.clone());
             FeatureProbe::new(seat.clone(), mail).start();
             node.book.bind_again(&seat.name);

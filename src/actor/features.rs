@@ -16,12 +16,12 @@ const ANSWER_TIMEOUT_MS: u64 = 2_000;
 /// Bound to its link as a session is, under a name no session has.
 pub struct FeatureProbe {
     seat: Arc<LinkSeat>,
-    mail: LinkMail,
+    mail: Arc<LinkMail>,
 }
 
 impl FeatureProbe {
     /// For one life of the link's actor; ends with it.
-    pub fn new(seat: Arc<LinkSeat>, mail: LinkMail) -> Self {
+    pub fn new(seat: Arc<LinkSeat>, mail: Arc<LinkMail>) -> Self {
         Self { seat, mail }
     }
 

@@ -48,8 +48,8 @@ impl LinkSeat {
     }
 
     /// The actor is there, for the first time or again.
-    pub fn seat(&self, mail: LinkMail) {
-        self.mail.store(Some(Arc::new(mail)));
+    pub fn seat(&self, mail: Arc<LinkMail>) {
+        self.mail.store(Some(mail));
     }
 
     pub fn is_up(&self) -> bool {
