@@ -9,6 +9,7 @@
 pub mod envelope;
 pub mod machine;
 pub mod memory;
+pub mod raft;
 pub mod record;
 pub mod store;
 
