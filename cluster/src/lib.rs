@@ -6,11 +6,14 @@
 //! The machine's rules are few and do not change when the gateway's rules change: a rule change therefore needs no
 //! lock-step upgrade, and data that panics the gateway's rules costs one session on one node, never every node.
 
+pub mod apply;
 pub mod envelope;
+pub mod image;
 pub mod machine;
 pub mod memory;
 pub mod raft;
 pub mod record;
+pub mod records;
 pub mod store;
 
 pub use envelope::{EnvelopeError, Unknown};

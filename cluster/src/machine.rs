@@ -20,6 +20,8 @@ pub enum Command {
     Fence { incarnation: Incarnation, heir: Incarnation },
     /// Changes in order, all or none; each sees what those before it did.
     Batch { changes: Vec<Change> },
+    /// Every node of the cluster understands this level from now on. It never falls.
+    Raise { level: u32 },
 }
 
 /// What became of a command.
@@ -37,6 +39,10 @@ pub enum Reply {
     Applied {
         versions: Vec<u64>,
     },
+    /// The level that holds now.
+    Raised {
+        level: u32,
+    },
     /// Nothing changed. `change`: which change of the batch was refused, from 0.
     Refused {
         change: usize,
@@ -51,6 +57,7 @@ pub struct Machine {
     revision: u64,
     /// Last incarnation given. Those given and not living are fenced; they need no memory.
     incarnation: u64,
+    feature_level: u32,
     living: BTreeMap<Incarnation, Arc<str>>,
     records: BTreeMap<Arc<str>, Record>,
     /// (claim, key of a record that holds it); the holder stands in the record.
@@ -60,10 +67,12 @@ pub struct Machine {
 /// A machine as it is written down; what can be computed is left out. Records in order of keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    revision: u64,
-    incarnation: u64,
-    living: Vec<(Incarnation, Arc<str>)>,
-    records: Vec<Record>,
+    pub(crate) revision: u64,
+    pub(crate) incarnation: u64,
+    #[serde(default)]
+    pub(crate) feature_level: u32,
+    pub(crate) living: Vec<(Incarnation, Arc<str>)>,
+    pub(crate) records: Vec<Record>,
 }
 
 impl Machine {
@@ -75,7 +84,16 @@ impl Machine {
                 Err(refusal) => Reply::Refused { change: 0, refusal },
             },
             Command::Batch { changes } => self.batch(changes),
+            Command::Raise { level } => {
+                self.feature_level = self.feature_level.max(level);
+                Reply::Raised { level: self.feature_level }
+            }
         }
+    }
+
+    /// What every node understands.
+    pub fn feature_level(&self) -> u32 {
+        self.feature_level
     }
 
     pub fn read(&self, key: &str) -> Option<&Record> {
@@ -112,6 +130,7 @@ impl Machine {
         Snapshot {
             revision: self.revision,
             incarnation: self.incarnation,
+            feature_level: self.feature_level,
             living: self.living.iter().map(|(incarnation, node)| (*incarnation, node.clone())).collect(),
             records: self.records.values().cloned().collect(),
         }
@@ -121,6 +140,7 @@ impl Machine {
         let mut machine = Self {
             revision: snapshot.revision,
             incarnation: snapshot.incarnation,
+            feature_level: snapshot.feature_level,
             living: snapshot.living.into_iter().collect(),
             ..Self::default()
         };

@@ -1,43 +1,27 @@
 //! The store of a single node: commands are applied at once, in memory.
 
-use std::sync::{Arc, Mutex, MutexGuard};
-
-use tokio::sync::broadcast;
+use std::sync::Arc;
 
 use crate::machine::{Command, Machine, Reply, Snapshot};
-use crate::record::{Change, Limit, Record, Refusal};
-use crate::store::{FencedStore, Member, Notice, Pending, Watch};
+use crate::record::{Limit, Record, Refusal};
+use crate::records::Records;
+use crate::store::{FencedStore, Member, Pending, Watch};
 
 /// A one-node cluster without a log. Clones share the records; a process that starts anew starts empty.
 #[derive(Clone, Debug)]
-pub struct MemoryStore(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    machine: Mutex<Machine>,
-    notices: broadcast::Sender<Notice>,
-}
+pub struct MemoryStore(Arc<Records>);
 
 impl MemoryStore {
     pub fn new() -> Self {
-        Self::with(Machine::default())
+        Self(Arc::new(Records::new(Machine::default())))
     }
 
     pub fn from_snapshot(snapshot: Snapshot) -> Self {
-        Self::with(Machine::restore(snapshot))
+        Self(Arc::new(Records::new(Machine::restore(snapshot))))
     }
 
     pub fn snapshot(&self) -> Snapshot {
-        self.machine().snapshot()
-    }
-
-    fn with(machine: Machine) -> Self {
-        let (notices, _) = broadcast::channel(Watch::NOTICES_MAX);
-        Self(Arc::new(Shared { machine: Mutex::new(machine), notices }))
-    }
-
-    fn machine(&self) -> MutexGuard<'_, Machine> {
-        self.0.machine.lock().expect("applying a command does not panic; records half changed must not be served")
+        self.0.machine().snapshot()
     }
 }
 
@@ -54,17 +38,7 @@ impl FencedStore for MemoryStore {
         {
             return Pending::ready(Ok(Reply::Refused { change: 0, refusal: Refusal::TooLarge { limit } }));
         }
-        // Notices leave under the lock: their order is the order of the log.
-        let mut machine = self.machine();
-        if self.0.notices.receiver_count() == 0 {
-            return Pending::ready(Ok(machine.apply(command)));
-        }
-        let reply = machine.apply(command.clone());
-        for notice in notices(command, &reply) {
-            // Err: the last subscriber has just gone.
-            let _ = self.0.notices.send(notice);
-        }
-        Pending::ready(Ok(reply))
+        Pending::ready(Ok(self.0.apply(command)))
     }
 
     fn catch_up(&self) -> Pending<()> {
@@ -72,42 +46,18 @@ impl FencedStore for MemoryStore {
     }
 
     fn read(&self, key: &str) -> Option<Record> {
-        self.machine().read(key).cloned()
+        self.0.read(key)
     }
 
     fn scan(&self, prefix: &str) -> Vec<Record> {
-        self.machine().scan(prefix).cloned().collect()
+        self.0.scan(prefix)
     }
 
     fn members(&self) -> Vec<Member> {
-        self.machine().living().map(|(incarnation, node)| Member { incarnation, node: node.clone() }).collect()
+        self.0.members()
     }
 
     fn watch(&self) -> Watch {
-        // Under the lock: a subscription begins between two commands.
-        let _machine = self.machine();
-        Watch::new(self.0.notices.subscribe())
-    }
-}
-
-/// What a command and its reply mean to a subscriber; nothing for a refusal.
-fn notices(command: Command, reply: &Reply) -> Vec<Notice> {
-    match (command, reply) {
-        (Command::Join { node }, Reply::Joined { incarnation, inherited }) => {
-            vec![Notice::Joined { node, incarnation: *incarnation, inherited: *inherited }]
-        }
-        (Command::Fence { incarnation, heir }, Reply::Fenced { moved }) => {
-            vec![Notice::Fenced { incarnation, heir, moved: *moved }]
-        }
-        (Command::Batch { changes }, Reply::Applied { versions }) => changes
-            .into_iter()
-            .zip(versions.iter().copied())
-            .map(|(change, version)| match change {
-                Change::Put { writer, key, .. } => Notice::Put { key, owner: writer, version },
-                Change::Delete { key, .. } => Notice::Deleted { key, version },
-                Change::Take { writer, key, .. } => Notice::Taken { key, owner: writer, version },
-            })
-            .collect(),
-        _ => Vec::new(),
+        self.0.watch()
     }
 }

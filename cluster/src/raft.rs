@@ -56,6 +56,7 @@ impl fmt::Display for Command {
             Self::Join { node } => write!(f, "join {node}"),
             Self::Fence { incarnation, heir } => write!(f, "fence {incarnation}, heir {heir}"),
             Self::Batch { changes } => write!(f, "batch of {}", changes.len()),
+            Self::Raise { level } => write!(f, "raise to level {level}"),
         }
     }
 }

@@ -119,6 +119,12 @@ pub enum Notice {
         incarnation: Incarnation,
         inherited: u64,
     },
+    /// A snapshot of another node took the place of everything: the subscriber scans.
+    Replaced,
+    /// A new feature level.
+    Raised {
+        level: u32,
+    },
     /// One notice, however many records moved: the heir scans.
     Fenced {
         incarnation: Incarnation,
