@@ -205,7 +205,9 @@ fn version_of(reply: Reply) -> Result<u64, CommitRefused> {
 fn unexpected(reply: Reply) -> CommitRefused {
     match reply {
         Reply::Refused { refusal, .. } => refusal.into(),
-        Reply::Joined { .. } | Reply::Fenced { .. } | Reply::Applied { .. } => CommitError::Lost.into(),
+        Reply::Joined { .. } | Reply::Fenced { .. } | Reply::Applied { .. } | Reply::Raised { .. } => {
+            CommitError::Lost.into()
+        }
     }
 }
 
