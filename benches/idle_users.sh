@@ -61,4 +61,10 @@ PY
 }
 
 measure "four shared connections" --connections 4
+# Each connection is a file of the gateway and one of the client.
+files=$(ulimit -n)
+if [ "$users" -gt $((files - 128)) ]; then
+    users=$((files - 128))
+    echo "this shell may open $files files: $users users"
+fi
 measure "one TCP connection each" --own-connections

@@ -47,9 +47,16 @@ impl Serve {
         super::logging::start(&prepared.config.log);
         let threads = self.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
         let is_demo = self.config.is_none();
+        let flows_max = prepared.config.sip.limits.flows_max;
         // A system of our own, not `#[actix::main]`: the session threads must outlive no part of it.
         actix_rt::System::new().block_on(async {
             prepared.warnings.iter().for_each(|warning| warn!("{warning}"));
+            if let Some(files) = open_files_max().filter(|files| !is_demo && *files < flows_max + FILES_BESIDE) {
+                warn!(
+                    "sip.limits.flows_max is {flows_max}, but this process may open {files} files: connections beyond that \
+                     have to wait; raise LimitNOFILE of the unit (or `ulimit -n`), or lower flows_max"
+                );
+            }
             let options = Options { arbiters: threads, ..Options::default() };
             let gateway = match Gateway::start(prepared.config, prepared.directory, options).await {
                 Ok(gateway) => gateway,
@@ -90,6 +97,15 @@ impl Serve {
             Err(problems) => Err(Report::new(report.file, problems)),
         }
     }
+}
+
+/// Files a node opens beside its SIP flows: listeners, CTI links, voters, the store, logs.
+const FILES_BESIDE: usize = 128;
+
+/// The soft limit; `None` where the kernel does not say, or there is none.
+fn open_files_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    limits.lines().find_map(|line| line.strip_prefix("Max open files")?.split_whitespace().next()?.parse().ok())
 }
 
 /// What a newcomer should know, and the next command to type.
