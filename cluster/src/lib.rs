@@ -14,6 +14,8 @@ pub mod memory;
 pub mod raft;
 pub mod record;
 pub mod records;
+pub mod replica;
+pub mod standing;
 pub mod store;
 
 pub use envelope::{EnvelopeError, Unknown};

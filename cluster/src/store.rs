@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::machine::{Command, Reply};
@@ -15,7 +16,8 @@ use crate::record::{Incarnation, Record};
 
 /// The store as one node sees it. Object-safe, so that what stands beneath does not show in the gateway's types.
 pub trait FencedStore: Send + Sync {
-    /// Puts a command to the cluster. Resolves when it is committed and applied here. Whether or not the returned value
+    /// Puts a command to the cluster. Resolves when it is committed; it is applied here a moment later at most, and
+    /// `catch_up` waits for that. Whether or not the returned value
     /// is awaited, the command is on its way; dropping it makes the outcome unknown to the caller only.
     fn propose(&self, command: Command) -> Pending<Reply>;
 
@@ -44,7 +46,7 @@ pub struct Member {
 }
 
 /// Why a command has no reply. A refusal is a reply, and not one of these.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum CommitError {
     /// Definite: no quorum, or none that knows a leader. The node answers 503 until it is back.
     #[error("no quorum takes the command")]
