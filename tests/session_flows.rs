@@ -14,6 +14,9 @@
 //! > pbx BODY        the PBX's answer to the oldest service it has open
 //! > pbx monitor | calls 4711=alerting ... | call 5202=connected ... calling=5202 called=5101 [correlator=hex]
 //! > event NAME call/device caller>called state cause   or in full   an event of the PBX's present monitor
+//! > later | late BODY   the oldest open service goes to the end | the one that failed last is answered after all
+//! > times N LINE    N times, with {n} from 0
+//! > stopped         the PBX stops its monitor
 //! > lost | silent | unsent   the oldest open service is lost with its link | not answered in time | was never sent
 //! > link up | link down | missed | undeliverable | retire closed | retire superseded
 //! > wait MS         time passes; every deadline on the way fires
@@ -27,6 +30,8 @@
 
 #[path = "session_flows/notation.rs"]
 mod notation;
+#[path = "session_flows/property.rs"]
+mod property;
 #[path = "session_flows/rig.rs"]
 mod rig;
 

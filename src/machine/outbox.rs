@@ -35,8 +35,12 @@ pub enum Outgoing {
 }
 
 impl Outgoing {
-    fn is_about_a_call(&self) -> bool {
-        matches!(self, Self::Event { body, .. } if body.call().is_some())
+    /// The call the event is about.
+    pub fn call(&self) -> Option<&str> {
+        match self {
+            Self::Event { body, .. } => body.call(),
+            Self::KeepAlive | Self::RepairRoute => None,
+        }
     }
 }
 
@@ -66,6 +70,10 @@ pub enum Lane {
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Outbox {
     pub lane: Lane,
+    /// Was on the wire and came back: goes out before all that wait. Never dropped, because the view of what the client
+    /// has seen counts it already.
+    #[serde(default)]
+    pub returned: Option<Outgoing>,
     pub waiting: VecDeque<Outgoing>,
     /// Set while a rest goes on over several attempts of one event.
     pub rested_ms: u64,
@@ -80,7 +88,7 @@ impl Outbox {
     /// Queues an INFO; `false` when the queue overflowed. Events of calls are then dropped, all of them, because a
     /// reconciliation tells them again; of the others, which nothing tells again, the oldest goes.
     pub fn push(&mut self, outgoing: Outgoing) -> bool {
-        if self.is_stale && outgoing.is_about_a_call() {
+        if self.is_stale && outgoing.call().is_some() {
             return true;
         }
         if self.waiting.len() < WAITING_MAX {
@@ -90,9 +98,8 @@ impl Outbox {
         if outgoing == Outgoing::KeepAlive {
             return true;
         }
-        self.waiting.retain(|waiting| !waiting.is_about_a_call());
-        self.is_stale = true;
-        if !outgoing.is_about_a_call() {
+        self.make_stale();
+        if outgoing.call().is_none() {
             if self.waiting.len() >= WAITING_MAX {
                 self.waiting.pop_front();
             }
@@ -101,8 +108,33 @@ impl Outbox {
         false
     }
 
+    /// Drops the events of calls: the difference is told instead, when the lane is free.
+    pub fn make_stale(&mut self) {
+        self.waiting.retain(|waiting| waiting.call().is_none());
+        self.is_stale = true;
+    }
+
+    /// What goes out next. A route to be repaired comes first: nothing else arrives without.
+    pub fn pop(&mut self) -> Option<Outgoing> {
+        if self.waiting.front() == Some(&Outgoing::RepairRoute) {
+            return self.waiting.pop_front();
+        }
+        self.returned.take().or_else(|| self.waiting.pop_front())
+    }
+
+    /// The monitors of these events are gone.
+    pub fn drop_events(&mut self, is_gone: impl Fn(&Outgoing) -> bool) {
+        self.waiting.retain(|waiting| !is_gone(waiting));
+        if self.returned.as_ref().is_some_and(&is_gone) {
+            self.returned = None;
+        }
+        if matches!(&self.lane, Lane::Resting { outgoing, .. } if is_gone(outgoing)) {
+            self.lane = Lane::Idle;
+        }
+    }
+
     pub fn has_call_events(&self) -> bool {
-        self.waiting.iter().any(Outgoing::is_about_a_call)
+        self.waiting.iter().any(|waiting| waiting.call().is_some())
     }
 
     pub fn room(&self) -> usize {
@@ -126,7 +158,7 @@ impl Outbox {
     /// The far side is there again: what was held or resting goes out next.
     pub fn release(&mut self) {
         match std::mem::take(&mut self.lane) {
-            Lane::Resting { outgoing, .. } => self.waiting.push_front(outgoing),
+            Lane::Resting { outgoing, .. } => self.returned = Some(outgoing),
             Lane::Idle | Lane::Held => {}
             lane @ Lane::InFlight(_) => self.lane = lane,
         }

@@ -98,3 +98,7 @@ impl Open {
         response
     }
 }
+
+#[cfg(test)]
+#[path = "outside_tests.rs"]
+mod tests;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lyncpin::csta::{
-    CallInSnapshot, ConnectionId, DeviceRef, Features, LocalState, Outcome, PartyInSnapshot, Payload, decode, encode,
+    CallInSnapshot, ConnectionId, DeviceRef, Event, EventBody, Features, LocalState, Outcome, PartyInSnapshot, Payload,
+    decode, encode,
 };
 use lyncpin::cti::{AskId, LinkFailed};
 use lyncpin::id::{Moment, SessionId};
@@ -90,6 +91,7 @@ pub struct Rig {
     sent: BTreeMap<u32, Bytes>,
     hop: String,
     open: VecDeque<AskId>,
+    failed: Option<AskId>,
     generation: u32,
     pub told: String,
 }
@@ -110,6 +112,7 @@ impl Rig {
             sent: BTreeMap::new(),
             hop: "contoso.com".into(),
             open: VecDeque::new(),
+            failed: None,
             generation: 0,
             told: String::new(),
         }
@@ -153,6 +156,20 @@ impl Rig {
             }
             "answer" => self.answer(rest),
             "pbx" => self.pbx(rest),
+            "later" => self.open.rotate_left(1),
+            "late" => match decode(expand(rest).as_bytes()).expect("the script's XML is good").payload {
+                Payload::Outcome(outcome) => {
+                    let ask = self.failed.expect("one failed before");
+                    self.step(Input::Settled { ask, result: Ok(outcome) });
+                }
+                other => panic!("not an outcome: {other:?}"),
+            },
+            "times" => {
+                let (times, line) = rest.split_once(' ').expect("times N LINE");
+                for n in 0..times.parse().expect("a number") {
+                    self.run(&line.replace("{n}", &format!("{n}")));
+                }
+            }
             "lost" => self.fails(LinkFailed::Lost),
             "silent" => self.fails(LinkFailed::TimedOut),
             "unsent" => self.fails(LinkFailed::NotSent),
@@ -162,6 +179,10 @@ impl Rig {
                     Payload::Event(event) => self.step(Input::PbxEvent { event }),
                     other => panic!("not an event: {other:?}"),
                 }
+            }
+            "stopped" => {
+                let event = Event { xref: format!("x{}", self.generation), body: EventBody::MonitorStopped };
+                self.step(Input::PbxEvent { event });
             }
             "link" if rest == "down" => self.step(Input::LinkDown),
             "link" => {
@@ -345,6 +366,7 @@ impl Rig {
 
     fn fails(&mut self, why: LinkFailed) {
         let ask = self.open.pop_front().expect("a service is open");
+        self.failed = Some(ask);
         self.step(Input::Settled { ask, result: Err(why) });
     }
 

@@ -10,19 +10,18 @@
 //!
 //! None of this is in the record: it belongs to one link generation, and is found out anew after a takeover.
 
+mod events;
+mod truth;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Context, Session};
-use crate::csta::{
-    CallInSnapshot, ConnectionId, DeviceRef, Event, EventBody, Failure, Features, LocalState, MonitorObject, Outcome,
-    Service,
-};
+use super::{Context, MONITORS_MAX, Session};
+use crate::csta::{CallInSnapshot, DeviceRef, EventBody, Failure, Features, MonitorObject, Outcome, Service};
 use crate::id::Moment;
 use crate::machine::ask::{AskId, LinkFailed};
-use crate::machine::call::{CALLS_MAX, Call, Calls};
+use crate::machine::call::{CALLS_MAX, Calls};
 use crate::machine::effect::{Effect, Note};
-use crate::machine::number::shown;
 use crate::machine::reconcile::reconcile;
 
 /// Events kept while a snapshot is on its way, or while a MakeCall has no answer yet.
@@ -276,98 +275,6 @@ impl Session {
         }
     }
 
-    fn ask_calls(&mut self, cx: Context<'_>, calls: Vec<CallInSnapshot>, effects: &mut Vec<Effect>) {
-        let mut open = Vec::new();
-        let truth = Truth { calls: Calls::default(), has_strangers: calls.len() > CALLS_MAX };
-        for call in calls.into_iter().take(CALLS_MAX) {
-            if call.states.first() == Some(&LocalState::Null) {
-                continue;
-            }
-            let ask = self.invoke(cx, Service::SnapshotCall { call: call.connection.clone() }, effects);
-            open.push((ask, call));
-        }
-        if open.is_empty() {
-            self.truth_known(cx, truth, effects);
-        } else {
-            self.pbx.view = View::Syncing(Sync::Calls { open, truth });
-        }
-    }
-
-    /// One call of the snapshot, in the client's words. Without a usable SnapshotCall answer what SnapshotDevice said must do.
-    fn take_snapshot(&mut self, cx: Context<'_>, found: &CallInSnapshot, answer: Option<Outcome>, truth: &mut Truth) {
-        let id = self.client_call(&found.connection.call);
-        let mut call = Call::new(found.states.first().copied().unwrap_or(LocalState::Connected));
-        let mut is_stranger = !self.calls.contains(&id);
-        if let Some(known) = self.calls.0.get(&id) {
-            call.calling = known.calling.clone();
-            call.called = known.called.clone();
-        }
-        if let Some(Outcome::SnapshotCall { parties, calling, called, correlator }) = answer {
-            // What we have been told once is not forgotten because a snapshot leaves it out.
-            if let Some(calling) = calling.filter(|calling| *calling != DeviceRef::NotKnown) {
-                call.calling = self.show_device(cx, calling);
-            }
-            if let Some(called) = called.filter(|called| *called != DeviceRef::NotKnown) {
-                call.called = self.show_device(cx, called);
-            }
-            let is_incoming = call.calling.as_device().is_some_and(|calling| calling != self.line);
-            is_stranger &= correlator.is_none() && !is_incoming;
-            for party in parties {
-                let device = match party.device {
-                    DeviceRef::Device(device) => device,
-                    DeviceRef::NotKnown | DeviceRef::Restricted => party.connection.device,
-                };
-                let state = party.state.unwrap_or(LocalState::Connected);
-                if device == self.appearance.device {
-                    call.local = state;
-                } else if !device.is_empty() && state != LocalState::Null {
-                    // A far connection that is being set up is, to the client, one that rings.
-                    let state = if state == LocalState::Initiated { LocalState::Alerting } else { state };
-                    call.parties.insert(self.show_text(cx, &device), state);
-                }
-            }
-            if let Some(correlator) = correlator {
-                self.settle_by_intent(&correlator, &found.connection);
-            }
-        }
-        truth.has_strangers |= is_stranger;
-        if call.local != LocalState::Null {
-            truth.calls.0.insert(id, call);
-        }
-    }
-
-    /// The truth is here: settle what was open, tell the client the difference, let what waited go on.
-    fn truth_known(&mut self, cx: Context<'_>, truth: Truth, effects: &mut Vec<Effect>) {
-        self.settle(cx, &truth, effects);
-        let mut truth = truth.calls;
-        // Calls whose beginning was answered after the snapshot was taken; their events follow.
-        for call in std::mem::take(&mut self.pbx.begun) {
-            if let Some(known) = self.calls.0.get(&call).filter(|_| !truth.contains(&call)) {
-                truth.0.insert(call, known.clone());
-            }
-        }
-        if std::mem::take(&mut self.pbx.is_first_look) && !cx.rules.switches(&self.dialog.user_agent).catch_up_events {
-            self.calls = truth.clone();
-            self.shown = truth;
-        } else {
-            let events = reconcile(&self.line, &self.calls, &truth);
-            if !events.is_empty() {
-                effects.push(Effect::Note(Note::Reconciled { events: events.len() }));
-            }
-            for event in events {
-                self.report(cx, event, effects);
-            }
-            self.calls = truth;
-        }
-        self.natives.retain(|ours, _| self.calls.contains(ours));
-        self.pbx.view = View::Up;
-        self.replay_synced(cx, effects);
-        if std::mem::take(&mut self.pbx.again) {
-            return self.ask_snapshot(cx, effects);
-        }
-        self.sync_done(cx, effects);
-    }
-
     fn sync_done(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
         self.pbx.view = View::Up;
         self.pbx.again = false;
@@ -382,7 +289,12 @@ impl Session {
     fn grant_waiting_monitors(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
         self.pbx.is_first_look = self.monitors.is_empty();
         for waiting in self.take_waiting_monitors() {
-            self.grant_monitor(cx, &waiting.open, waiting.namespace, effects);
+            if self.monitors.len() < MONITORS_MAX {
+                self.grant_monitor(cx, &waiting.open, waiting.namespace, effects);
+            } else {
+                let failure = Outcome::Failed(Failure::object_monitor_limit_exceeded());
+                self.answer_service(cx, &waiting.open, &waiting.namespace, failure, effects);
+            }
         }
     }
 
@@ -405,118 +317,15 @@ impl Session {
         } else if self.monitors.len() == 1 {
             self.shown = self.calls.clone();
         }
-        if self.pbx.is_down() {
-            self.is_out_of_service = true;
+        if self.pbx.is_down() && self.is_out_of_service {
             self.enqueue_for(xref, self.out_of_service_event(), effects);
+        } else if self.pbx.is_down() {
+            self.out_of_service(cx, effects);
         }
     }
 
     fn out_of_service_event(&self) -> EventBody {
         EventBody::OutOfService { device: DeviceRef::device(self.line.as_str()), cause: Some("maintenance".into()) }
-    }
-
-    pub(super) fn on_pbx_event(&mut self, cx: Context<'_>, event: Event, effects: &mut Vec<Effect>) {
-        if self.pbx.xref.as_deref() != Some(event.xref.as_str()) {
-            return;
-        }
-        if event.body == EventBody::MonitorStopped {
-            self.pbx.xref = None;
-            self.start_sync(cx, effects);
-            return;
-        }
-        let body = self.translate(cx, event.body);
-        if matches!(self.pbx.view, View::Syncing(_)) || self.is_early(&body) {
-            if self.pbx.early.len() < EARLY_MAX {
-                self.pbx.early.push_back(body);
-            } else {
-                self.on_missed(cx, effects);
-            }
-            return;
-        }
-        self.report(cx, body, effects);
-        self.pump(cx, effects);
-    }
-
-    /// Events of a call whose MakeCall has not been answered yet would reach the client before the call's id does.
-    fn is_early(&self, event: &EventBody) -> bool {
-        let is_placing =
-            |service: &Service| matches!(service, Service::MakeCall { .. } | Service::ConsultationCall { .. });
-        if !self.asked.iter().any(|asked| is_placing(&asked.service) && !asked.is_unsettled) {
-            return false;
-        }
-        let rings_here = matches!(event, EventBody::Delivered { connection, .. } if connection.device == self.line);
-        let is_unknown = event.call().is_some_and(|call| !self.calls.contains(call));
-        is_unknown && !rings_here
-    }
-
-    pub(super) fn replay_early(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
-        if matches!(self.pbx.view, View::Syncing(_)) {
-            return;
-        }
-        for event in std::mem::take(&mut self.pbx.early) {
-            if self.is_early(&event) {
-                self.pbx.early.push_back(event);
-            } else {
-                self.report(cx, event, effects);
-            }
-        }
-    }
-
-    /// What came while the truth was asked for; an event of a call still being placed goes on waiting.
-    fn replay_synced(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
-        for event in std::mem::take(&mut self.pbx.early) {
-            if self.is_early(&event) {
-                self.pbx.early.push_back(event);
-            } else {
-                self.replay(cx, event, effects);
-            }
-        }
-    }
-
-    /// An event that may be in the snapshot already: it is told only when it changes something.
-    fn replay(&mut self, cx: Context<'_>, event: EventBody, effects: &mut Vec<Effect>) {
-        let mut after = self.calls.clone();
-        after.apply(&self.line, &event);
-        if after != self.calls || event.call().is_none() {
-            self.report(cx, event, effects);
-        }
-    }
-
-    /// The PBX's words into the client's: its line for our device, tel URIs for the others, our call ids.
-    fn translate(&mut self, cx: Context<'_>, mut event: EventBody) -> EventBody {
-        let mut connections = Vec::new();
-        event.for_each_connection_mut(|connection| connections.push(connection.clone()));
-        let calls: Vec<String> = connections.iter().map(|connection| self.client_call(&connection.call)).collect();
-        let mut calls = calls.into_iter();
-        let this = &*self;
-        event.for_each_connection_mut(|connection| {
-            let call = calls.next().unwrap_or_default();
-            let device =
-                if connection.device.is_empty() { String::new() } else { this.show_text(cx, &connection.device) };
-            *connection = ConnectionId::new(call, device);
-        });
-        event.for_each_device_mut(|device| {
-            if let DeviceRef::Device(name) = device {
-                *name = this.show_text(cx, name.as_str());
-            }
-        });
-        event.for_each_device_text_mut(|text| *text = this.show_text(cx, text));
-        event
-    }
-
-    fn show_device(&self, cx: Context<'_>, device: DeviceRef) -> DeviceRef {
-        match device {
-            DeviceRef::Device(name) => DeviceRef::Device(self.show_text(cx, &name)),
-            other => other,
-        }
-    }
-
-    fn show_text(&self, cx: Context<'_>, device: &str) -> String {
-        if device == self.appearance.device {
-            self.line.clone()
-        } else {
-            shown(device, &cx.rules.directory, &cx.rules.phone_context)
-        }
     }
 
     fn out_of_service(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {

@@ -103,12 +103,7 @@ impl Session {
 
     /// A monitor is gone: its events are not told any more, not even the one that rests between two attempts.
     pub(super) fn drop_events_of(&mut self, gone: &str) {
-        let is_gone = |outgoing: &Outgoing| matches!(outgoing, Outgoing::Event { xref, .. } if xref == gone);
-        self.outbox.waiting.retain(|waiting| !is_gone(waiting));
-        if matches!(&self.outbox.lane, Lane::Resting { outgoing, .. } if is_gone(outgoing)) {
-            self.outbox.release();
-            self.outbox.waiting.pop_front();
-        }
+        self.outbox.drop_events(|outgoing| matches!(outgoing, Outgoing::Event { xref, .. } if xref == gone));
     }
 
     pub(super) fn start_keepalive(&mut self, cx: Context<'_>) {
@@ -125,7 +120,7 @@ impl Session {
         if self.outbox.is_stale && !self.monitors.is_empty() && !self.outbox.has_call_events() {
             self.catch_up_after_overflow(cx, effects);
         }
-        let Some(outgoing) = self.outbox.waiting.pop_front() else { return };
+        let Some(outgoing) = self.outbox.pop() else { return };
         self.send(cx, outgoing, effects);
     }
 
@@ -258,8 +253,8 @@ impl Session {
             }
             return;
         }
-        if let Some(outgoing) = outgoing {
-            self.outbox.waiting.push_front(outgoing);
+        if let Some(outgoing) = outgoing.filter(|outgoing| self.is_wanted(outgoing)) {
+            self.outbox.returned = Some(outgoing);
         }
         if is_ours {
             self.outbox.waiting.push_front(Outgoing::RepairRoute);
@@ -294,7 +289,7 @@ impl Session {
         }
         let rest_ms = (self.outbox.rested_ms + REST_MIN_MS).min(REST_MAX_MS);
         if self.outbox.rested_ms + rest_ms > REST_TOTAL_MAX_MS {
-            self.outbox.waiting.push_front(outgoing);
+            self.outbox.returned = Some(outgoing);
             self.outbox.lane = Lane::Held;
             return;
         }

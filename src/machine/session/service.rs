@@ -4,11 +4,15 @@ use super::request::xml;
 use super::{Asked, Context, MONITORS_MAX, Monitor, Session, Waiting};
 use crate::csta::{ConnectionId, DeviceRef, Failure, Features, MonitorObject, Outcome, Payload, Service};
 use crate::machine::ask::{AskId, LinkFailed};
+use crate::machine::call::CALLS_MAX;
 use crate::machine::effect::Effect;
 use crate::machine::number::{NumberError, dialled, shown};
 use crate::machine::tel::Tel;
 use crate::machine::transaction::{AnswerBody, Open};
 use crate::sip::reason_of;
+
+/// Names given to calls the PBX names in a way no client takes; those of calls that are over go first.
+pub const NATIVES_MAX: usize = 4 * CALLS_MAX;
 
 impl Session {
     /// Serves one CSTA request of the client. Its answer travels in the 200 to `open`, now or when the PBX has spoken.
@@ -20,6 +24,12 @@ impl Session {
         service: Service,
         effects: &mut Vec<Effect>,
     ) {
+        let until = cx.now.after_ms(cx.rules.info_timeout_ms);
+        self.serve_by(cx, Waiting { open, namespace, service, until }, effects);
+    }
+
+    fn serve_by(&mut self, cx: Context<'_>, request: Waiting, effects: &mut Vec<Effect>) {
+        let Waiting { open, namespace, service, until } = request;
         match service {
             Service::RequestSystemStatus { .. } => {
                 let body = self.status_body(cx, &namespace);
@@ -38,9 +48,11 @@ impl Session {
                 let outcome = Outcome::SystemRegister { register_id: self.id.to_string() };
                 self.answer_service(cx, &open, &namespace, outcome, effects);
             }
-            Service::MonitorStart { object, .. } => self.monitor_start(cx, open, namespace, object, effects),
+            Service::MonitorStart { .. } => {
+                self.monitor_start(cx, Waiting { open, namespace, service, until }, effects)
+            }
             Service::MonitorStop { xref } => self.monitor_stop(cx, &open, &namespace, &xref, effects),
-            service => self.put_to_pbx(cx, open, namespace, service, effects),
+            service => self.put_to_pbx(cx, Waiting { open, namespace, service, until }, effects),
         }
     }
 
@@ -58,15 +70,9 @@ impl Session {
         xml(&Payload::Outcome(Outcome::GetCstaFeatures { features }), namespace)
     }
 
-    fn monitor_start(
-        &mut self,
-        cx: Context<'_>,
-        open: Open,
-        namespace: String,
-        object: MonitorObject,
-        effects: &mut Vec<Effect>,
-    ) {
-        let MonitorObject::Device(device) = object else {
+    fn monitor_start(&mut self, cx: Context<'_>, request: Waiting, effects: &mut Vec<Effect>) {
+        let Waiting { open, namespace, service, until } = request;
+        let Service::MonitorStart { object: MonitorObject::Device(device), .. } = service else {
             let failure = Outcome::Failed(Failure::invalid_monitor_object());
             return self.answer_service(cx, &open, &namespace, failure, effects);
         };
@@ -85,7 +91,7 @@ impl Session {
             self.grant_monitor(cx, &open, namespace, effects);
         } else {
             let service = Service::MonitorStart { object: MonitorObject::Device(device), line: None };
-            self.wait(cx, open, namespace, service, effects);
+            self.wait(cx, Waiting { open, namespace, service, until }, effects);
             self.sync_if_needed(cx, effects);
         }
     }
@@ -123,20 +129,14 @@ impl Session {
     }
 
     /// Everything else is the PBX's to do.
-    fn put_to_pbx(
-        &mut self,
-        cx: Context<'_>,
-        open: Open,
-        namespace: String,
-        service: Service,
-        effects: &mut Vec<Effect>,
-    ) {
+    fn put_to_pbx(&mut self, cx: Context<'_>, request: Waiting, effects: &mut Vec<Effect>) {
+        if !self.pbx.is_ready() && !self.pbx.is_down() {
+            return self.wait(cx, request, effects);
+        }
+        let Waiting { open, namespace, service, until } = request;
         if self.pbx.is_down() {
             let failure = Outcome::Failed(Failure::resource_out_of_service());
             return self.answer_service(cx, &open, &namespace, failure, effects);
-        }
-        if !self.pbx.is_ready() {
-            return self.wait(cx, open, namespace, service, effects);
         }
         if self.asked.len() >= cx.rules.open_max {
             let mut response = self.dialog.answer(&open, 503, reason_of(503), cx.rules, None);
@@ -146,31 +146,29 @@ impl Session {
         let ask = self.next_ask();
         match self.in_pbx_words(cx, service, ask) {
             Ok(service) => {
-                let answer_by = cx.now.after_ms(cx.rules.info_timeout_ms);
-                effects.push(Effect::Invoke {
-                    ask,
-                    service: service.clone(),
-                    deadline: cx.now.after_ms(cx.rules.request_timeout_ms),
-                });
+                let deadline = cx.now.after_ms(cx.rules.request_timeout_ms);
+                effects.push(Effect::Invoke { ask, service: service.clone(), deadline });
+                let answer_by = until;
                 self.asked.push(Asked { ask, open, namespace, service, answer_by, is_unsettled: false, found: None });
             }
             Err(failure) => self.answer_service(cx, &open, &namespace, Outcome::Failed(failure), effects),
         }
     }
 
-    fn wait(&mut self, cx: Context<'_>, open: Open, namespace: String, service: Service, effects: &mut Vec<Effect>) {
+    /// Until the link is ready, but never longer than the client waits, however often it is put off.
+    fn wait(&mut self, cx: Context<'_>, request: Waiting, effects: &mut Vec<Effect>) {
         if self.waiting.len() >= cx.rules.open_max {
-            let mut response = self.dialog.answer(&open, 503, reason_of(503), cx.rules, None);
+            let mut response = self.dialog.answer(&request.open, 503, reason_of(503), cx.rules, None);
             response.headers.push("Retry-After", "1");
-            return self.respond(&open, response, effects);
+            return self.respond(&request.open, response, effects);
         }
-        self.waiting.push(Waiting { open, namespace, service, until: cx.now.after_ms(cx.rules.info_timeout_ms) });
+        self.waiting.push(request);
     }
 
     /// The link's state changed: serve what waited, in order.
     pub(super) fn serve_waiting(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
         for waiting in std::mem::take(&mut self.waiting) {
-            self.serve(cx, waiting.open, waiting.namespace, waiting.service, effects);
+            self.serve_by(cx, waiting, effects);
         }
     }
 
@@ -354,6 +352,9 @@ impl Session {
             return native.to_owned();
         }
         let ours = format!("c{:x}", crate::machine::transaction::fingerprint(native.as_bytes()));
+        if self.natives.len() >= NATIVES_MAX {
+            self.natives.retain(|ours, _| self.calls.contains(ours));
+        }
         self.natives.insert(ours.clone(), native.to_owned());
         ours
     }
