@@ -5,16 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lyncpin::client::{FrontEnd, FrontEndOptions, RccUser, UserOptions};
+use lyncpin::client::{Call, FrontEnd, FrontEndOptions, RccUser, UserOptions};
 use lyncpin::config::{Lines, check};
 use lyncpin::csta::LocalState;
 use lyncpin::directory::DirectoryWatch;
 use lyncpin::gateway::{Gateway, Options};
-use lyncpin::lab::pbx::{CallSeen, DeviceRange, PbxLab, PbxOptions, Reply, Request};
+use lyncpin::lab::pbx::{CallSeen, DeviceRange, Entry, OutsideDoes, OutsideRule, PbxLab, PbxOptions, Reply, Request};
 
 /// Extension of the first phone.
 pub const FIRST: usize = 10_001;
@@ -42,6 +42,13 @@ impl Lab {
     pub async fn start(plan: Plan) -> Self {
         let mut options = PbxOptions::with_links(plan.links);
         options.devices = vec![DeviceRange { first: FIRST.to_string(), count: plan.users }];
+        options.history_entries_max = 1_000_000;
+        options.model.ring_timeout_ms = None;
+        // +1206… answers at once, +1207… rings on.
+        options.model.outside = vec![
+            OutsideRule { prefix: "+1206".into(), does: OutsideDoes::AnswerAfterMs(20) },
+            OutsideRule { prefix: "+1207".into(), does: OutsideDoes::RingOn },
+        ];
         let pbx = PbxLab::start(options).await.expect("the PBX starts");
         let folder = tempfile::tempdir().expect("a folder");
         let mut csv = String::from("sip,line,device\n");
@@ -88,6 +95,13 @@ impl Lab {
         self.pbx.control(request).await
     }
 
+    /// As `desk`, for what the PBX must do.
+    pub async fn order(&self, request: Request) -> Reply {
+        let reply = self.desk(request.clone()).await;
+        assert!(reply.is_ok(), "{request:?}: {reply:?}");
+        reply
+    }
+
     /// The PBX's calls, all of them.
     pub async fn calls(&self) -> Vec<CallSeen> {
         match self.desk(Request::Calls { after: 0, max: 100_000 }).await {
@@ -96,21 +110,34 @@ impl Lab {
         }
     }
 
-    /// What differs between the clients' views and the PBX, one line a user.
-    pub async fn differences(&self) -> Vec<String> {
-        let mut truth: BTreeMap<String, BTreeMap<String, LocalState>> = BTreeMap::new();
-        for call in self.calls().await {
-            for party in call.parties.iter().filter(|party| party.is_device) {
-                truth.entry(party.party.clone()).or_default().insert(call.call.clone(), party.state);
+    /// All the PBX has done.
+    pub async fn history(&self) -> Vec<Entry> {
+        let mut all: Vec<Entry> = Vec::new();
+        loop {
+            let after = all.last().map_or(0, |entry| entry.seq);
+            let Reply::History(page) = self.desk(Request::History { after, max: 10_000 }).await else {
+                panic!("pages")
+            };
+            assert_eq!(page.dropped, 0, "a history with holes proves nothing");
+            if page.entries.is_empty() {
+                return all;
             }
+            all.extend(page.entries);
         }
+    }
+
+    /// What differs between the clients' views and the PBX, party by party, one line a user.
+    pub async fn differences(&self) -> Vec<String> {
+        let mut truth = truth(&self.calls().await);
         let mut differ = Vec::new();
         for (n, user) in self.users.iter().enumerate() {
-            let shown: BTreeMap<String, LocalState> =
-                user.with_view(|view| view.calls().iter().map(|call| (call.id.clone(), call.local)).collect());
             let real = truth.remove(&(FIRST + n).to_string()).unwrap_or_default();
+            let shown = shown(user);
             if shown != real {
                 differ.push(format!("{}: shown {shown:?}, real {real:?}", user.name()));
+            }
+            if user.with_view(|view| !view.is_in_service) {
+                differ.push(format!("{}: out of service", user.name()));
             }
         }
         differ
@@ -133,6 +160,40 @@ impl Lab {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+/// One side's calls: call id → own state, and the others' states by number.
+pub type Seen = BTreeMap<String, (LocalState, BTreeMap<String, LocalState>)>;
+
+/// Each phone's calls, as the PBX has them.
+pub fn truth(calls: &[CallSeen]) -> BTreeMap<String, Seen> {
+    let mut truth: BTreeMap<String, Seen> = BTreeMap::new();
+    for call in calls {
+        for own in call.parties.iter().filter(|party| party.is_device) {
+            let others = call.parties.iter().filter(|party| party.party != own.party);
+            let others = others.map(|party| (party.party.clone(), party.state)).collect();
+            truth.entry(own.party.clone()).or_default().insert(call.call.clone(), (own.state, others));
+        }
+    }
+    truth
+}
+
+/// A client's calls, as it believes; lines are named by their extension.
+pub fn shown(user: &RccUser) -> Seen {
+    let number = |device: &str| match device.split_once(";ext=") {
+        Some((_, extension)) => extension.to_owned(),
+        None => device.trim_start_matches("tel:").split(';').next().unwrap_or_default().to_owned(),
+    };
+    user.with_view(|view| {
+        let parties = |call: &Call| call.parties.iter().map(|party| (number(&party.device), party.state)).collect();
+        view.calls().iter().map(|call| (call.id.clone(), (call.local, parties(call)))).collect()
+    })
+}
+
+/// Such tests share two cores: one at a time.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub fn line(n: usize) -> String {

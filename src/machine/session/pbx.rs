@@ -26,8 +26,10 @@ use crate::machine::reconcile::reconcile;
 
 /// Events kept while a snapshot is on its way, or while a MakeCall has no answer yet.
 pub const EARLY_MAX: usize = 64;
-/// A refused or unanswered monitor or snapshot is tried again after this time.
+/// A refused monitor or snapshot is tried again after this time.
 pub const TRUTH_RETRY_MS: u64 = 30_000;
+/// One that got no answer: until there is one the client's view may be wrong, and its open commands are unsettled.
+pub const SILENCE_RETRY_MS: u64 = 3_000;
 
 /// See the diagram above.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -235,6 +237,7 @@ impl Session {
                 }
             }
             (View::Syncing(Sync::Monitor(_)), refused) => {
+                let is_silent = refused.is_err();
                 let failure = match refused {
                     Ok(Outcome::Failed(failure)) => failure,
                     _ => Failure::resource_out_of_service(),
@@ -242,9 +245,12 @@ impl Session {
                 self.refuse_waiting_monitors(cx, &failure, effects);
                 effects.push(Effect::Note(Note::MonitorFailed));
                 if !self.monitors.is_empty() {
-                    self.pbx.retry_at = Some(cx.now.after_ms(TRUTH_RETRY_MS));
+                    self.pbx.retry_at =
+                        Some(cx.now.after_ms(if is_silent { SILENCE_RETRY_MS } else { TRUTH_RETRY_MS }));
                 }
-                self.settle_without_truth(cx, effects);
+                if !is_silent || self.monitors.is_empty() {
+                    self.settle_without_truth(cx, effects);
+                }
                 self.sync_done(cx, effects);
             }
             (View::Syncing(Sync::Snapshot(_)), Ok(Outcome::SnapshotDevice { calls, service_xref: None })) => {
@@ -253,16 +259,26 @@ impl Session {
             }
             (View::Syncing(Sync::Snapshot(_)), failed) => {
                 effects.push(Effect::Note(Note::SnapshotFailed));
-                // A PBX without the service will not learn it.
-                if failed != Ok(Outcome::Failed(Failure::service_not_supported())) {
-                    self.pbx.retry_at = Some(cx.now.after_ms(TRUTH_RETRY_MS));
+                match failed {
+                    // What is unsettled stays open until it is asked again, or until its own time has come.
+                    Err(_) => self.pbx.retry_at = Some(cx.now.after_ms(SILENCE_RETRY_MS)),
+                    // A PBX without the service will not learn it.
+                    Ok(Outcome::Failed(failure)) if failure == Failure::service_not_supported() => {
+                        self.settle_without_truth(cx, effects);
+                    }
+                    Ok(_) => {
+                        self.pbx.retry_at = Some(cx.now.after_ms(TRUTH_RETRY_MS));
+                        self.settle_without_truth(cx, effects);
+                    }
                 }
-                self.settle_without_truth(cx, effects);
                 self.sync_done(cx, effects);
             }
             (View::Syncing(Sync::Calls { mut open, mut truth }), result) => {
                 if let Some(at) = open.iter().position(|(own, _)| *own == ask) {
                     let (_, call) = open.remove(at);
+                    if result.is_err() {
+                        self.pbx.retry_at = Some(cx.now.after_ms(SILENCE_RETRY_MS));
+                    }
                     self.take_snapshot(cx, &call, result.ok(), &mut truth);
                 }
                 if open.is_empty() {

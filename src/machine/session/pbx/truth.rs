@@ -39,6 +39,9 @@ impl Session {
         if let Some(known) = self.calls.0.get(&id) {
             call.calling = known.calling.clone();
             call.called = known.called.clone();
+            if answer.is_none() {
+                call.parties = known.parties.clone();
+            }
         }
         if let Some(Outcome::SnapshotCall { parties, calling, called, correlator }) = answer {
             // What we have been told once is not forgotten because a snapshot leaves it out.
