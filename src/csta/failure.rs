@@ -35,6 +35,12 @@ impl Failure {
         }
     }
 
+    /// The call or connection the service was about is not there (ECMA-269 clause 11).
+    pub fn means_no_such_call(&self) -> bool {
+        [Self::invalid_call_id(), Self::invalid_connection_id(), Self::object_not_known(), Self::no_active_call()]
+            .contains(self)
+    }
+
     pub fn value(&self) -> Option<&str> {
         match self {
             Self::Operation(value)

@@ -76,6 +76,10 @@ pub(super) struct Truth {
     pub calls: Calls,
     /// There is a call we did not know and cannot place: it may be one that a lost MakeCall made.
     pub has_strangers: bool,
+    /// The PBX lists no calls of a device: it was asked for each call we knew.
+    pub is_from_memory: bool,
+    /// Of some call not even that could be had; it stays as it was.
+    pub is_unverified: bool,
 }
 
 impl Pbx {
@@ -262,9 +266,10 @@ impl Session {
                 match failed {
                     // What is unsettled stays open until it is asked again, or until its own time has come.
                     Err(_) => self.pbx.retry_at = Some(cx.now.after_ms(SILENCE_RETRY_MS)),
-                    // A PBX without the service will not learn it.
+                    // A PBX without the service will not learn it, nor one that would answer in parts.
+                    Ok(Outcome::SnapshotDevice { .. }) => return self.ask_known_calls(cx, effects),
                     Ok(Outcome::Failed(failure)) if failure == Failure::service_not_supported() => {
-                        self.settle_without_truth(cx, effects);
+                        return self.ask_known_calls(cx, effects);
                     }
                     Ok(_) => {
                         self.pbx.retry_at = Some(cx.now.after_ms(TRUTH_RETRY_MS));

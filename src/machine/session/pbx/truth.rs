@@ -2,15 +2,32 @@
 
 use super::super::{Context, Session};
 use super::{Sync, Truth, View};
-use crate::csta::{CallInSnapshot, DeviceRef, EventBody, LocalState, Outcome, Service};
-use crate::machine::call::{CALLS_MAX, Call, Calls};
+use crate::csta::{CallInSnapshot, ConnectionId, DeviceRef, EventBody, LocalState, Outcome, Service};
+use crate::machine::call::{CALLS_MAX, Call};
 use crate::machine::effect::{Effect, Note};
 use crate::machine::reconcile::reconcile;
 
 impl Session {
     pub(super) fn ask_calls(&mut self, cx: Context<'_>, calls: Vec<CallInSnapshot>, effects: &mut Vec<Effect>) {
+        let has_strangers = calls.len() > CALLS_MAX;
+        self.ask_each(cx, calls, Truth { has_strangers, ..Truth::default() }, effects);
+    }
+
+    /// Where a device's calls are not listed: each call that was known is asked for, so that those that ended are cleared.
+    /// One that began unseen stays unseen until its next event.
+    pub(super) fn ask_known_calls(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
+        let device = self.appearance.device.clone();
+        let known = self.calls.0.iter().map(|(id, call)| CallInSnapshot {
+            connection: ConnectionId::new(self.native_call(id), device.clone()),
+            states: vec![call.local],
+        });
+        let known = known.collect();
+        let truth = Truth { has_strangers: true, is_from_memory: true, ..Truth::default() };
+        self.ask_each(cx, known, truth, effects);
+    }
+
+    fn ask_each(&mut self, cx: Context<'_>, calls: Vec<CallInSnapshot>, truth: Truth, effects: &mut Vec<Effect>) {
         let mut open = Vec::new();
-        let truth = Truth { calls: Calls::default(), has_strangers: calls.len() > CALLS_MAX };
         for call in calls.into_iter().take(CALLS_MAX) {
             if call.states.first() == Some(&LocalState::Null) {
                 continue;
@@ -35,11 +52,19 @@ impl Session {
     ) {
         let id = self.client_call(&found.connection.call);
         let mut call = Call::new(found.states.first().copied().unwrap_or(LocalState::Connected));
+        if truth.is_from_memory {
+            match &answer {
+                // Our own connection is among the parties, or there is none.
+                Some(Outcome::SnapshotCall { .. }) => call.local = LocalState::Null,
+                Some(Outcome::Failed(failure)) if failure.means_no_such_call() => return,
+                _ => truth.is_unverified = true,
+            }
+        }
         let mut is_stranger = !self.calls.contains(&id);
         if let Some(known) = self.calls.0.get(&id) {
             call.calling = known.calling.clone();
             call.called = known.called.clone();
-            if answer.is_none() {
+            if !matches!(answer, Some(Outcome::SnapshotCall { .. })) {
                 call.parties = known.parties.clone();
             }
         }
@@ -79,7 +104,11 @@ impl Session {
 
     /// The truth is here: settle what was open, tell the client the difference, let what waited go on.
     pub(super) fn truth_known(&mut self, cx: Context<'_>, truth: Truth, effects: &mut Vec<Effect>) {
-        self.settle(cx, &truth, effects);
+        if truth.is_unverified {
+            self.settle_without_truth(cx, effects);
+        } else {
+            self.settle(cx, &truth, effects);
+        }
         let mut truth = truth.calls;
         // Calls whose beginning was answered after the snapshot was taken; their events follow.
         for call in std::mem::take(&mut self.pbx.begun) {
