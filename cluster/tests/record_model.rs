@@ -13,6 +13,7 @@ struct Oracle {
     /// Every incarnation ever granted, and whether it lives.
     nodes: Vec<(String, bool)>,
     records: Vec<Record>,
+    level: u32,
 }
 
 impl Oracle {
@@ -65,6 +66,10 @@ impl Oracle {
                 }
                 *self = next;
                 Reply::Applied { versions }
+            }
+            Command::Raise { level } => {
+                self.level = self.level.max(*level);
+                Reply::Raised { level: self.level }
             }
         }
     }
@@ -128,6 +133,7 @@ fn refused(change: usize, refusal: Refusal) -> Reply {
 /// A command in terms of what the machine holds when it is issued, so that most of them get through.
 #[derive(Clone, Debug)]
 enum Op {
+    Raise { level: u32 },
     Join { node: u8 },
     Fence { incarnation: u64, heir: u64 },
     Batch(Vec<Edit>),
@@ -162,6 +168,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..3u8).prop_map(|node| Op::Join { node }),
         2 => (0..9u64, 0..9u64).prop_map(|(incarnation, heir)| Op::Fence { incarnation, heir }),
         12 => vec(edit, 1..5).prop_map(Op::Batch),
+        1 => (0..4u32).prop_map(|level| Op::Raise { level }),
     ]
 }
 
@@ -169,6 +176,7 @@ fn command(op: &Op, machine: &Machine, granted: u64) -> Command {
     // Counted back from the newest, so that the living are met often and the unborn sometimes.
     let pick = |back: u64| Incarnation((granted + 1).saturating_sub(back));
     match op {
+        Op::Raise { level } => Command::Raise { level: *level },
         Op::Join { node } => Command::Join { node: format!("node{node}").into() },
         Op::Fence { incarnation, heir } => Command::Fence { incarnation: pick(*incarnation), heir: pick(*heir) },
         Op::Batch(edits) => Command::Batch {
@@ -203,6 +211,7 @@ struct History {
     nodes: BTreeMap<String, Incarnation>,
     fenced: BTreeSet<Incarnation>,
     version_max: u64,
+    level: u32,
 }
 
 fn check_invariants(
@@ -241,6 +250,11 @@ fn check_invariants(
                 prop_assert!(*version > history.version_max);
                 history.version_max = *version;
             }
+        }
+        (Command::Raise { level: asked }, Reply::Raised { level }) => {
+            prop_assert!(*level >= history.level && level >= asked, "the level fell");
+            history.level = *level;
+            prop_assert_eq!(before, after, "a level is no record");
         }
         (_, Reply::Refused { .. }) => prop_assert_eq!(before, after, "a refused command left a trace"),
         (command, reply) => prop_assert!(false, "{command:?} was answered {reply:?}"),
