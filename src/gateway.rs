@@ -141,6 +141,11 @@ impl Crew {
     }
 }
 
+/// Runs a future in an actix system of its own, which [`Gateway::start`] needs.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    actix_rt::System::new().block_on(future)
+}
+
 impl Gateway {
     /// Starts everything the configuration names and returns when the listeners are bound.
     pub async fn start(
@@ -172,6 +177,7 @@ impl Gateway {
             is_draining: AtomicBool::new(false),
             sessions: OnceLock::new(),
             arrivals: Arrivals::default(),
+            unheard: Default::default(),
         });
         let crew = Crew::new(options.arbiters);
         let sessions = sessions(&node, &crew);

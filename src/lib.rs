@@ -1,6 +1,6 @@
 //! Lyncpin: Remote Call Control for Lync that does not drop anybody.
 //!
-//! The folders are floors, and an import points down, or sideways inside one folder; `tests/tidy.rs` checks it.
+//! The folders are floors, and an import points down, or sideways inside one folder; `tests/tidy/` checks it.
 //!
 //! | floor | folders | what lives there |
 //! |---|---|---|
@@ -8,7 +8,8 @@
 //! | 1 decisions | [`machine`] | `step(state, input, now) -> effects`: no clock, no I/O, no randomness |
 //! | 2 edges | [`transport`], [`cti`], [`directory`], [`client`], [`store`], [`telemetry`], [`clock`] | bytes in and out, memory, time |
 //! | 3 carriers | [`actor`], [`lab`] | carry out what the machines decide; hold no rule |
-//! | 4 doors | [`gateway`], [`cli`], `main.rs` | put the parts together |
+//! | 4 node | [`gateway`] | puts the parts together |
+//! | 5 doors | [`cli`], `main.rs` | what a person starts |
 //!
 //! A request's way in: flow → `sip::stream` → book → session actor → `csta` → `machine::session` → `store` (commit)
 //! → `Effect::Invoke` → link actor → `cti` → PBX. An event's way back is the same list read upwards, ending in an
@@ -32,6 +33,7 @@ pub mod transport;
 // floor 3: carriers
 pub mod actor;
 pub mod lab;
-// floor 4: doors
-pub mod cli;
+// floor 4: the node
 pub mod gateway;
+// floor 5: doors
+pub mod cli;

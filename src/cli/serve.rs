@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::check_config::Report;
 use crate::config::{Config, Lines, Problem, load};
 use crate::directory::DirectoryWatch;
-use crate::gateway::{Gateway, Options};
+use crate::gateway::{self, Gateway, Options};
 
 /// Serve; without a configuration: on loopback, with a simulated PBX and demo users.
 #[derive(Debug, Default, Args)]
@@ -48,8 +48,7 @@ impl Serve {
         let threads = self.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
         let is_demo = self.config.is_none();
         let flows_max = prepared.config.sip.limits.flows_max;
-        // A system of our own, not `#[actix::main]`: the session threads must outlive no part of it.
-        actix_rt::System::new().block_on(async {
+        gateway::block_on(async {
             prepared.warnings.iter().for_each(|warning| warn!("{warning}"));
             if let Some(files) = open_files_max().filter(|files| !is_demo && *files < flows_max + FILES_BESIDE) {
                 warn!(

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::pin::Pin;
 
-use openssl::error::ErrorStack;
+pub use openssl::error::ErrorStack;
 use openssl::pkey::PKey;
 use openssl::ssl::{
     self, ErrorCode, Ssl, SslContext, SslContextBuilder, SslMethod, SslMode, SslOptions, SslRef, SslSessionCacheMode,
@@ -28,6 +28,9 @@ use super::{
     CertificateFacts, ClientCertificates, Refused, Reloaded, Secured, Stream, TlsEngine, TlsError, TlsOptions,
     TlsRefused, TlsVersion,
 };
+
+/// What [`Stream`] carries.
+pub type LegacyStream = SslStream<TcpStream>;
 
 /// The engine for old front ends. Sessions are never resumed, as with [`RustlsEngine`](super::RustlsEngine).
 pub struct LegacyEngine(Reloading<Contexts>);

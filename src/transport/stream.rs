@@ -32,7 +32,7 @@ enum Io {
     Unproven(TcpStream, Box<Unproven>),
     Tls(Box<tokio_rustls::TlsStream<TcpStream>>),
     #[cfg(feature = "legacy-tls")]
-    Legacy(Box<tokio_openssl::SslStream<TcpStream>>),
+    Legacy(Box<super::legacy::LegacyStream>),
     Memory(Box<DuplexStream>),
 }
 
@@ -60,7 +60,7 @@ impl Stream {
     }
 
     #[cfg(feature = "legacy-tls")]
-    pub(super) fn legacy(tls: tokio_openssl::SslStream<TcpStream>) -> Self {
+    pub(super) fn legacy(tls: super::legacy::LegacyStream) -> Self {
         Self::of(Io::Legacy(Box::new(tls)))
     }
 

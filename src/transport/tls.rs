@@ -97,7 +97,7 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
     #[cfg(feature = "legacy-tls")]
     #[error("OpenSSL does not take the configuration")]
-    OpenSsl(#[from] openssl::error::ErrorStack),
+    OpenSsl(#[from] super::legacy::ErrorStack),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
