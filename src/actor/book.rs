@@ -2,12 +2,13 @@
 //! decides anything.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use actix::Addr;
 use actix::prelude::SendError;
 
+use super::node::Node;
 use super::session::{BindAgain, Inbound, MAILBOX_MAX, SessionActor};
 use crate::id::SessionId;
 use crate::machine::input::FlowId;
@@ -20,6 +21,28 @@ use crate::sip::Message;
 pub struct Seat {
     pub addr: Addr<SessionActor>,
     waiting: Arc<AtomicUsize>,
+    heard_on: HeardOn,
+}
+
+/// The flow a dialog was last heard on, which outlives the session's actor but not this node.
+#[derive(Clone, Debug, Default)]
+pub struct HeardOn(Arc<AtomicU64>);
+
+impl HeardOn {
+    pub fn set(&self, flow: FlowId) {
+        self.0.store(flow.0, Ordering::Relaxed);
+    }
+
+    pub fn flow(&self) -> FlowId {
+        FlowId(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// What a session finds when it is entered.
+pub struct Entered {
+    pub heard_on: HeardOn,
+    /// The session it takes the place of.
+    pub superseded: Option<Addr<SessionActor>>,
 }
 
 /// One message's place in a session's mailbox; given back when the message is dropped, worked on or not.
@@ -31,30 +54,35 @@ impl Drop for Place {
     }
 }
 
-/// Why a message was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a message was not taken; it comes back.
+#[derive(Debug)]
 pub enum NotTaken {
     /// Too many wait: the far side tries again.
-    Full,
+    Full(Box<Message>),
     /// The actor is gone.
-    Gone,
+    Gone(Box<Message>),
 }
 
 impl Seat {
-    fn new(addr: Addr<SessionActor>) -> Self {
-        Self { addr, waiting: Arc::default() }
+    fn new(addr: Addr<SessionActor>, heard_on: HeardOn) -> Self {
+        Self { addr, waiting: Arc::default(), heard_on }
     }
 
     /// Puts a message of the dialog into the session's mailbox.
-    pub fn hand_in(&self, flow: FlowId, message: Box<Message>) -> Result<(), NotTaken> {
+    pub fn hand_in(&self, node: &Arc<Node>, flow: FlowId, message: Box<Message>) -> Result<(), NotTaken> {
         let place = Place(self.waiting.clone());
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAILBOX_MAX {
-            return Err(NotTaken::Full);
+            return Err(NotTaken::Full(message));
         }
-        self.addr.try_send(Inbound { flow, message, place }).map_err(|refused| match refused {
-            SendError::Full(_) => NotTaken::Full,
-            SendError::Closed(_) => NotTaken::Gone,
-        })
+        let inbound = Inbound { node: node.clone(), flow, message: Some(message), place };
+        let (mut refused, is_full) = match self.addr.try_send(inbound) {
+            Ok(()) => return Ok(()),
+            Err(SendError::Full(refused)) => (refused, true),
+            Err(SendError::Closed(refused)) => (refused, false),
+        };
+        // Taken out, so that its drop does not hand it in again.
+        let Some(message) = refused.message.take() else { return Ok(()) };
+        Err(if is_full { NotTaken::Full(message) } else { NotTaken::Gone(message) })
     }
 }
 
@@ -72,14 +100,17 @@ struct Pages {
 }
 
 impl Book {
-    /// Enters a session, or its new address after a restart. Yields the session it supersedes.
-    pub fn enter(&self, session: &Session, addr: Addr<SessionActor>) -> Option<Addr<SessionActor>> {
+    /// Enters a session, or its new address after a restart.
+    pub fn enter(&self, session: &Session, addr: Addr<SessionActor>) -> Entered {
         let mut pages = self.write();
-        pages.sessions.insert(session.id.clone(), Seat::new(addr));
+        let heard_on = pages.sessions.get(&session.id).map(|seat| seat.heard_on.clone()).unwrap_or_default();
+        pages.sessions.insert(session.id.clone(), Seat::new(addr, heard_on.clone()));
         let dialog = dialog_key(&session.dialog.call_id, &session.dialog.remote_tag);
         pages.dialogs.insert(dialog.into(), session.id.clone());
-        let older = pages.endpoints.insert(endpoint_key(session)?.into(), session.id.clone())?;
-        if older == session.id { None } else { pages.sessions.get(&older).map(|seat| seat.addr.clone()) }
+        let older = endpoint_key(session).and_then(|key| pages.endpoints.insert(key.into(), session.id.clone()));
+        let older = older.filter(|older| *older != session.id);
+        let superseded = older.and_then(|older| pages.sessions.get(&older).map(|seat| seat.addr.clone()));
+        Entered { heard_on, superseded }
     }
 
     pub fn leave(&self, session: &Session) {
@@ -94,6 +125,11 @@ impl Book {
         {
             pages.endpoints.remove(endpoint.as_str());
         }
+    }
+
+    /// As `dialog`, the session's name.
+    pub fn dialog_id(&self, call_id: &str, remote_tag: &str) -> Option<SessionId> {
+        self.read().dialogs.get(dialog_key(call_id, remote_tag).as_str()).cloned()
     }
 
     /// A session whose record cannot be read any more.

@@ -9,13 +9,14 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error, info, warn};
 
-use super::book::{NotTaken, Seat};
+use super::book::{Entered, NotTaken, Seat};
 use super::child::Birth;
 use super::flow;
 use super::flows::FlowHandle;
 use super::mail::Unbind;
 use super::node::{Arrival, Node};
 use super::session::{Alive, End, SessionActor};
+use super::unheard;
 use crate::id::SessionId;
 use crate::machine::effect::{Effect, NextHop};
 use crate::machine::input::{FlowId, Retire};
@@ -80,7 +81,7 @@ fn take(node: &Arc<Node>, flow: &FlowHandle, message: Box<Message>) {
         if let Some(session) =
             message.headers.from().ok().and_then(|from| from.tag().and_then(|tag| node.book.session(tag)))
         {
-            let _ = session.hand_in(flow.id, message);
+            let _ = session.hand_in(node, flow.id, message);
         }
         return;
     }
@@ -117,19 +118,45 @@ fn far_dialog(node: &Node, request: &Message) -> Option<Seat> {
 
 fn pass_on(node: &Arc<Node>, flow: &FlowHandle, session: &Seat, message: Box<Message>) {
     let Ok(open) = Open::of(flow.id, &message) else { return };
-    let Err(refused) = session.hand_in(flow.id, message) else { return };
-    if open.method == "ACK" {
+    if !node.unheard.is_empty() && session_named(node, &message).is_some_and(|id| node.unheard.has(&id)) {
+        return unheard::keep(node, flow.id, message);
+    }
+    match session.hand_in(node, flow.id, message) {
+        Ok(()) => {}
+        Err(NotTaken::Gone(message)) => unheard::keep(node, flow.id, message),
+        Err(NotTaken::Full(_)) if open.method == "ACK" => {}
+        Err(NotTaken::Full(_)) => {
+            node.counters.count("session", "mailbox_full");
+            let rules = node.rules.load();
+            let cx = Context { rules: &rules, now: node.clock.now() };
+            flow.outgoing.push(unavailable(cx, &open, 1).to_bytes());
+        }
+    }
+}
+
+/// The session a message of a dialog belongs to.
+pub(super) fn session_named(node: &Node, message: &Message) -> Option<SessionId> {
+    let ours = if message.method().is_none() { message.headers.from() } else { message.headers.to() };
+    let named =
+        ours.ok().and_then(|ours| ours.tag().map(SessionId::new)).filter(|id| node.book.session(id.as_str()).is_some());
+    named.or_else(|| {
+        let from = message.headers.from().ok()?;
+        node.book.dialog_id(message.headers.call_id().ok()?, from.tag()?)
+    })
+}
+
+/// 503 while the session may live again, which keeps the far side's dialog; 481 when it has ended.
+pub(super) fn refuse_unheard(node: &Node, flow: FlowId, request: &Message) {
+    if matches!(request.method(), None | Some("ACK" | "BENOTIFY")) {
         return;
     }
+    let Ok(open) = Open::of(flow, request) else { return };
     let rules = node.rules.load();
-    let response = match refused {
-        NotTaken::Full => {
-            node.counters.count("session", "mailbox_full");
-            unavailable(Context { rules: &rules, now: node.clock.now() }, &open, 1)
-        }
-        NotTaken::Gone => open.response_481(&rules),
+    let response = match session_named(node, request) {
+        Some(_) => unavailable(Context { rules: &rules, now: node.clock.now() }, &open, 1),
+        None => open.response_481(&rules),
     };
-    flow.outgoing.push(response.to_bytes());
+    node.flows.send(flow, response.to_bytes());
 }
 
 /// The dialog the tag names is another one.
@@ -252,18 +279,22 @@ pub fn begin(node: &Arc<Node>, id: &SessionId, birth: Birth) {
     let parked = birth.parked().clone();
     let (mut session, version, node) = (loaded.value, loaded.version, node.clone());
     birth.actor(move |ctx, life| {
-        if let Some(older) = node.book.enter(&session, ctx.address()) {
+        let Entered { heard_on, superseded } = node.book.enter(&session, ctx.address());
+        if let Some(older) = superseded {
             // Past the mailbox's bound, once a sign-in.
             older.do_send(End(Retire::Superseded));
         }
-        let (flow, first) = match arrival {
-            Some(arrival) => (arrival.flow, arrival.first),
+        let first = match arrival {
+            Some(arrival) => {
+                heard_on.set(arrival.flow);
+                arrival.first
+            }
             None => {
                 let rules = node.rules.load();
-                (FlowId::default(), session.resume(Context { rules: &rules, now: node.clock.now() }))
+                session.resume(Context { rules: &rules, now: node.clock.now() })
             }
         };
-        SessionActor::new(node, session, version, flow, first, Alive { life, parked })
+        SessionActor::new(node, session, version, heard_on, first, Alive { life, parked })
     });
 }
 

@@ -32,6 +32,8 @@ pub enum FlowEnd {
     Malformed,
     HeadTimeout,
     WriteTimeout,
+    /// More answers waited than one peer may have waiting.
+    TooSlow,
     Broken,
 }
 
@@ -43,6 +45,7 @@ impl FlowEnd {
             Self::Malformed => "malformed",
             Self::HeadTimeout => "head_timeout",
             Self::WriteTimeout => "write_timeout",
+            Self::TooSlow => "too_slow",
             Self::Broken => "broken",
         }
     }
@@ -112,6 +115,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: FnMut(Box<Message>)> Flow<'_, S, F> {
         {
             self.ending = Some(end);
             self.handle.outgoing.close();
+        }
+        if self.handle.outgoing.is_cut() {
+            return Poll::Ready(FlowEnd::TooSlow);
         }
         match self.poll_write(cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(self.ending.unwrap_or(FlowEnd::ClosedByUs)),

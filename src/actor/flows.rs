@@ -15,6 +15,8 @@ use crate::machine::input::FlowId;
 /// Bytes waiting on one flow. A peer that reads slower than that loses its connection, not our memory; what it missed it
 /// asks for again.
 pub const WAITING_BYTES_MAX: usize = 1024 * 1024;
+/// What a waiting message costs beside its bytes; answers to pings are two bytes each.
+const ENTRY_BYTES: usize = 96;
 
 /// What waits to be written on one flow. Holds no heap while empty.
 #[derive(Debug, Default)]
@@ -28,6 +30,8 @@ struct Queue {
     messages: VecDeque<Bytes>,
     bytes: usize,
     is_closed: bool,
+    /// Closed because the peer reads too slowly: what it has not taken yet is given up as well.
+    is_cut: bool,
 }
 
 impl Outgoing {
@@ -37,9 +41,9 @@ impl Outgoing {
         if queue.is_closed {
             return false;
         }
-        queue.bytes += message.len();
+        queue.bytes += message.len() + ENTRY_BYTES;
         if queue.bytes > WAITING_BYTES_MAX {
-            *queue = Queue { is_closed: true, ..Queue::default() };
+            *queue = Queue { is_closed: true, is_cut: true, ..Queue::default() };
         } else {
             queue.messages.push_back(message);
         }
@@ -55,13 +59,18 @@ impl Outgoing {
         self.waker.wake();
     }
 
+    /// Whether the peer read too slowly.
+    pub fn is_cut(&self) -> bool {
+        self.lock().is_cut
+    }
+
     /// The next message; `None` when the flow is to end.
     pub fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         self.waker.register(cx.waker());
         let mut queue = self.lock();
         match queue.messages.pop_front() {
             Some(message) => {
-                queue.bytes -= message.len();
+                queue.bytes -= message.len() + ENTRY_BYTES;
                 if queue.messages.is_empty() {
                     queue.messages = VecDeque::new();
                 }
@@ -144,5 +153,33 @@ impl Flows {
 
     fn lock(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_messages_count_with_what_they_cost_and_too_many_cut_the_flow() {
+        // Two bytes for each of a million pings were once allowed half a million entries.
+        let outgoing = Outgoing::default();
+        let pong = || Bytes::from_static(b"\r\n");
+        let taken = (0..1_000_000).take_while(|_| outgoing.push(pong())).count();
+        assert_eq!(taken, WAITING_BYTES_MAX / (2 + ENTRY_BYTES));
+        assert!(outgoing.is_cut() && !outgoing.push(pong()));
+        assert_eq!(outgoing.lock().messages.capacity(), 0);
+    }
+
+    #[test]
+    fn what_is_taken_makes_room_again() {
+        let outgoing = Outgoing::default();
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        for _ in 0..10 {
+            assert!(outgoing.push(Bytes::from(vec![0; WAITING_BYTES_MAX - ENTRY_BYTES])));
+            assert!(matches!(outgoing.poll_next(&mut cx), Poll::Ready(Some(_))));
+        }
+        outgoing.close();
+        assert!(!outgoing.is_cut() && matches!(outgoing.poll_next(&mut cx), Poll::Ready(None)));
     }
 }

@@ -12,6 +12,7 @@ use super::dynamic::DynamicSupervisor;
 use super::flow::FlowOptions;
 use super::flows::Flows;
 use super::links::Links;
+use super::unheard::Unheard;
 use crate::clock::Clock;
 use crate::id::SessionId;
 use crate::machine::effect::{Effect, NextHop};
@@ -39,6 +40,8 @@ pub struct Node {
     pub is_draining: AtomicBool,
     pub sessions: OnceLock<DynamicSupervisor<SessionId>>,
     pub arrivals: Arrivals,
+    /// Messages that wait for their session's next life.
+    pub unheard: Unheard,
 }
 
 /// Sessions that are committed and whose actor is not there yet: what it is to carry out first. At most as many as the

@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
-
 use tracing::{debug, error, info, warn};
 
-use super::book::Place;
+use super::book::{HeardOn, Place};
 use super::child::{Life, Order};
 use super::links::LinkMail;
 use super::mail::{Bind, FromLink, HasCalls, Invoke, Recovered, Unbind};
@@ -29,13 +28,24 @@ impl RecordBody for Session {
     const KIND: u8 = 1;
 }
 
-/// A SIP message of this session's dialog.
+/// A SIP message of this session's dialog. Dropped unheard, because its actor died or ended, it is handed in again: over
+/// TCP nobody asks twice.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Inbound {
+    pub node: Arc<Node>,
     pub flow: FlowId,
-    pub message: Box<sip::Message>,
+    /// `None` when it has been heard.
+    pub message: Option<Box<sip::Message>>,
     pub place: Place,
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        if let Some(message) = self.message.take() {
+            super::unheard::keep(&self.node, self.flow, message);
+        }
+    }
 }
 
 /// Ends the session from outside.
@@ -69,8 +79,7 @@ pub struct SessionActor {
     session: Session,
     /// Version of the record this state is a cache of.
     version: u64,
-    /// The flow the dialog was last heard on.
-    flow: FlowId,
+    heard_on: HeardOn,
     link: Option<Arc<LinkMail>>,
     timer: Option<(Moment, SpawnHandle)>,
     inputs: VecDeque<Input>,
@@ -86,7 +95,7 @@ impl SessionActor {
         node: Arc<Node>,
         session: Session,
         version: u64,
-        flow: FlowId,
+        heard_on: HeardOn,
         first: Vec<Effect>,
         alive: Alive,
     ) -> Self {
@@ -94,7 +103,7 @@ impl SessionActor {
             node,
             session,
             version,
-            flow,
+            heard_on,
             link: None,
             timer: None,
             inputs: VecDeque::new(),
@@ -220,7 +229,11 @@ impl SessionActor {
     fn carry_out(&mut self, effect: Effect, ctx: &mut Context<Self>) {
         match effect {
             Effect::Respond { flow, message } => {
-                self.node.flows.send(flow, message.to_bytes());
+                let bytes = message.to_bytes();
+                // The request's flow is gone, or was that of a life before this one: where the dialog was last heard.
+                if !self.node.flows.send(flow, bytes.clone()) {
+                    self.node.flows.send(self.heard_on.flow(), bytes);
+                }
             }
             Effect::Send { message, next_hop } => self.send(message, next_hop, ctx),
             Effect::Invoke { ask, service, deadline } => {
@@ -251,7 +264,7 @@ impl SessionActor {
     fn send(&mut self, message: sip::Message, next_hop: NextHop, ctx: &mut Context<Self>) {
         self.node.counters.count("sip_sent", "requests");
         let bytes = message.to_bytes();
-        if self.node.flows.send(self.flow, bytes.clone()) {
+        if self.node.flows.send(self.heard_on.flow(), bytes.clone()) {
             return;
         }
         if let Some(flow) = self.node.flows.to_hop(&next_hop)
@@ -362,8 +375,12 @@ impl Handler<BindAgain> for SessionActor {
 impl Handler<Inbound> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, inbound: Inbound, ctx: &mut Self::Context) {
-        let Inbound { flow, message, place: _place } = inbound;
+    fn handle(&mut self, mut inbound: Inbound, ctx: &mut Self::Context) {
+        if self.is_over {
+            return;
+        }
+        let flow = inbound.flow;
+        let Some(message) = inbound.message.take() else { return };
         let dialog = &self.session.dialog;
         let headers = &message.headers;
         let is_request = message.method().is_some();
@@ -376,7 +393,7 @@ impl Handler<Inbound> for SessionActor {
             }
             return;
         }
-        self.flow = flow;
+        self.heard_on.set(flow);
         let input = if is_request { Input::Request { flow, message } } else { Input::Response { message } };
         self.take(input, ctx);
     }

@@ -1,0 +1,160 @@
+//! Parts of the gateway that die: the session goes on for its client, with the same dialog and the same monitor.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use lyncpin::client::RccUser;
+use lyncpin::cti::{Address, Connecting, Connector, TcpConnector};
+use lyncpin::gateway::Options;
+use lyncpin::id::SessionId;
+use lyncpin::lab::pbx::{CallSeen, Reply, Request};
+
+use crate::raw::{HandMade, service};
+use crate::rig::{Rig, config_text, one_call, run, run_with, until};
+
+async fn kill(rig: &Rig, user: &RccUser) {
+    kill_tag(rig, &user.remote_tag().unwrap()).await;
+}
+
+async fn kill_tag(rig: &Rig, tag: &str) {
+    let sessions = rig.gateway.node().sessions.get().unwrap();
+    let died = rig.counted("session", "died");
+    assert!(sessions.kill(&SessionId::new(tag)));
+    until("it is noticed", || rig.counted("session", "died") > died).await;
+}
+
+async fn calls(rig: &Rig) -> Vec<CallSeen> {
+    match rig.pbx().control(Request::Calls { after: 0, max: 100 }).await {
+        Reply::Calls { calls } => calls,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_session_that_dies_goes_on_with_the_same_dialog_and_monitor() {
+    run("", "", async |rig| {
+        let ((_one, carol), (_two, dave)) = (rig.user(2).await, rig.user(3).await);
+        carol.sign_in().await.unwrap();
+        dave.sign_in().await.unwrap();
+        let who = (carol.remote_tag(), carol.xref());
+        for _ in 0..3 {
+            kill(rig, &carol).await;
+            one_call(&dave, &carol).await;
+            kill(rig, &dave).await;
+            one_call(&dave, &carol).await;
+            carol.refresh().await.unwrap();
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!((carol.remote_tag(), carol.xref()), who);
+        // In the middle of a call: neither is it lost nor told twice.
+        let call = dave.make_call(&carol.line()).await.unwrap().call().unwrap().call.clone();
+        let theirs = carol.until(crate::rig::PATIENCE, |view| Some(view.calls().first()?.id.clone())).await.unwrap();
+        kill(rig, &carol).await;
+        kill(rig, &dave).await;
+        assert!(carol.answer(&theirs).await.unwrap().is_done());
+        dave.until(crate::rig::PATIENCE, |view| (view.phase(&call)? == lyncpin::client::Phase::Talking).then_some(()))
+            .await
+            .unwrap();
+        kill(rig, &dave).await;
+        assert!(carol.hang_up(&theirs).await.unwrap().is_done());
+        for user in [&carol, &dave] {
+            user.until(crate::rig::PATIENCE, |view| view.calls().is_empty().then_some(())).await.unwrap();
+            let grave: Vec<_> = user.violations().into_iter().filter(|v| !v.is_explained_by_takeover()).collect();
+            assert_eq!(grave, [], "{}", user.name());
+            user.sign_out().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn a_session_that_dies_with_a_make_call_open_answers_it_and_dials_once() {
+    run("", "", async |rig| {
+        let (_one, carol) = rig.user(2).await;
+        carol.sign_in().await.unwrap();
+        rig.pbx().control(Request::Delay { link: "lab".into(), ms: 300 }).await;
+        let asking = carol.clone();
+        let asked = tokio::task::spawn_local(async move { asking.make_call("tel:+14255550104").await });
+        let tag = carol.remote_tag().unwrap();
+        until("it is asked", || !rig.record(&tag).asked.is_empty()).await;
+        kill(rig, &carol).await;
+        rig.pbx().control(Request::Heal { link: None }).await;
+        let reply = asked.await.unwrap().expect("an answer, although its actor died");
+        let made = calls(rig).await;
+        assert_eq!((made.len(), reply.is_done()), (1, true), "{made:?}");
+        let call = reply.call().unwrap().call.clone();
+        assert!(carol.hang_up(&call).await.unwrap().is_done());
+        carol.until(crate::rig::PATIENCE, |view| view.calls().is_empty().then_some(())).await.unwrap();
+        assert_eq!(calls(rig).await, []);
+        carol.sign_out().await.unwrap();
+    });
+}
+
+#[test]
+fn what_waits_in_the_mailbox_of_a_session_that_dies_is_answered() {
+    run("", "", async |rig| {
+        let mut made = HandMade::sign_in(rig.address(), 2, "mail").await;
+        let mut unheard = 0;
+        for _ in 0..3 {
+            let flood: String = (0..200).map(|_| made.info(&service("GetCSTAFeatures", ""))).collect();
+            let tag = SessionId::new(made.to_tag.as_str());
+            let killing = async { assert!(rig.gateway.node().sessions.get().unwrap().kill(&tag)) };
+            let (answers, ()) = tokio::join!(made.raw.flood(flood, 200), killing);
+            let refused = answers.iter().filter(|answer| answer.status() == Some(503)).count();
+            let done = answers.iter().filter(|answer| answer.status() == Some(200)).count();
+            assert_eq!(refused + done, 200, "no 481 for a dialog that lives, and no silence");
+            unheard += refused;
+            while made.ask(&service("GetCSTAFeatures", "")).await.status() != Some(200) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        assert!(unheard > 0);
+        made.bye().await;
+    });
+}
+
+/// Panics in the link's actor when told to.
+#[derive(Default)]
+struct Treacherous(AtomicU32);
+
+impl Connector for Treacherous {
+    fn connect(&self, address: &Address) -> Connecting {
+        if self.0.fetch_sub(1, Ordering::Relaxed) == 1 {
+            panic!("planted: the link's actor dies");
+        }
+        TcpConnector.connect(address)
+    }
+}
+
+#[test]
+fn sessions_bind_to_the_link_actor_that_takes_the_place_of_a_dead_one() {
+    let connector = Arc::new(Treacherous::default());
+    let options = Options { cti_connector: Some(connector.clone()), ..crate::rig::two_threads() };
+    run_with(&config_text("", ""), options, async |rig| {
+        let ((_one, carol), (_two, dave)) = (rig.user(2).await, rig.user(3).await);
+        carol.sign_in().await.unwrap();
+        dave.sign_in().await.unwrap();
+        let who = (carol.remote_tag(), carol.xref());
+        connector.0.store(1, Ordering::Relaxed);
+        rig.pbx().control(Request::Drop { link: "lab".into() }).await;
+        let link = rig.gateway.node().links.iter().next().unwrap().clone();
+        until("the link is down", || !link.is_up()).await;
+        until("the link is up again", || link.is_up()).await;
+        // A call may be refused while the session finds its feet; it is never half made.
+        until("the sessions are bound", || rig.record(carol.remote_tag().as_deref().unwrap()).waiting.is_empty()).await;
+        loop {
+            let reply = dave.make_call("tel:+14255550199").await.unwrap();
+            if let Some(call) = reply.call() {
+                dave.hang_up(&call.call).await.unwrap();
+                break;
+            }
+        }
+        dave.until(crate::rig::PATIENCE, |view| view.calls().is_empty().then_some(())).await.unwrap();
+        one_call(&dave, &carol).await;
+        assert_eq!((carol.remote_tag(), carol.xref()), who);
+        for user in [&carol, &dave] {
+            assert_eq!(user.violations(), [], "{}", user.name());
+            user.sign_out().await.unwrap();
+        }
+    });
+}
