@@ -393,7 +393,10 @@ impl Handler<Inbound> for SessionActor {
             }
             return;
         }
-        self.heard_on.set(flow);
+        // An answer may still come over a connection that the dialog has left.
+        if is_request {
+            self.heard_on.set(flow);
+        }
         let input = if is_request { Input::Request { flow, message } } else { Input::Response { message } };
         self.take(input, ctx);
     }
