@@ -8,8 +8,9 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use actix::Addr;
 use actix::prelude::SendError;
 
+use super::mail::Inbound;
 use super::node::Node;
-use super::session::{BindAgain, Inbound, MAILBOX_MAX, SessionActor};
+use super::session::{BindAgain, MAILBOX_MAX, SessionActor};
 use crate::id::SessionId;
 use crate::machine::input::FlowId;
 use crate::machine::session::Session;

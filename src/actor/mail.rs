@@ -1,10 +1,17 @@
-//! The mail between session actors and link actors.
+//! The mail between flows, session actors and link actors.
+
+use std::sync::Arc;
 
 use actix::{Message, Recipient};
 
+use super::book::Place;
+use super::node::Node;
+use super::unheard;
 use crate::csta::{Event, Outcome, Service};
 use crate::cti::{AskId, LinkFailed};
 use crate::id::SessionId;
+use crate::machine::input::FlowId;
+use crate::sip;
 
 /// Session → link: this session lives on this link. Answered by [`FromLink::Down`] at once when the link is not up;
 /// when it is, by [`FromLink::Up`], at once while the recovery window has room, else in its turn. A second `Bind` of the
@@ -68,4 +75,24 @@ pub enum FromLink {
     Event(Event),
     /// Events for this session were dropped because its mailbox was full: take a snapshot and reconcile.
     Missed,
+}
+
+/// A SIP message of a session's dialog. Dropped unheard, because its actor died or ended, it is handed in again: over
+/// TCP nobody asks twice.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Inbound {
+    pub node: Arc<Node>,
+    pub flow: FlowId,
+    /// `None` when it has been heard.
+    pub message: Option<Box<sip::Message>>,
+    pub place: Place,
+}
+
+impl Drop for Inbound {
+    fn drop(&mut self) {
+        if let Some(message) = self.message.take() {
+            unheard::keep(&self.node, self.flow, message);
+        }
+    }
 }

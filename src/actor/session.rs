@@ -8,15 +8,15 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use tracing::{debug, error, info, warn};
 
-use super::book::{HeardOn, Place};
+use super::book::HeardOn;
 use super::child::{Life, Order};
 use super::links::LinkMail;
-use super::mail::{Bind, FromLink, HasCalls, Invoke, Recovered, Unbind};
+use super::mail::{Bind, FromLink, HasCalls, Inbound, Invoke, Recovered, Unbind};
 use super::node::Node;
 use crate::cti::LinkFailed;
 use crate::id::Moment;
 use crate::machine::effect::{Effect, EndReason, NextHop, Note};
-use crate::machine::input::{FlowId, Input, Retire};
+use crate::machine::input::{Input, Retire};
 use crate::machine::session::Session;
 use crate::sip;
 use crate::store::{Claims, CommitRefused, RecordBody};
@@ -26,26 +26,6 @@ pub const MAILBOX_MAX: usize = 64;
 
 impl RecordBody for Session {
     const KIND: u8 = 1;
-}
-
-/// A SIP message of this session's dialog. Dropped unheard, because its actor died or ended, it is handed in again: over
-/// TCP nobody asks twice.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub struct Inbound {
-    pub node: Arc<Node>,
-    pub flow: FlowId,
-    /// `None` when it has been heard.
-    pub message: Option<Box<sip::Message>>,
-    pub place: Place,
-}
-
-impl Drop for Inbound {
-    fn drop(&mut self) {
-        if let Some(message) = self.message.take() {
-            super::unheard::keep(&self.node, self.flow, message);
-        }
-    }
 }
 
 /// Ends the session from outside.
@@ -393,8 +373,8 @@ impl Handler<Inbound> for SessionActor {
             }
             return;
         }
-        // An answer may still come over a connection that the dialog has left.
         if is_request {
+            // An answer may still come over a connection that the dialog has left.
             self.heard_on.set(flow);
         }
         let input = if is_request { Input::Request { flow, message } } else { Input::Response { message } };
