@@ -9,6 +9,7 @@
 pub mod apply;
 pub mod envelope;
 pub mod image;
+pub mod log;
 pub mod machine;
 pub mod memory;
 pub mod raft;

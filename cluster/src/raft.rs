@@ -22,7 +22,7 @@ pub type SnapshotMeta = openraft::type_config::alias::SnapshotMetaOf<Types>;
 pub type StoredMembership = openraft::type_config::alias::StoredMembershipOf<Types>;
 
 /// What the membership says of a voter, beside its id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Voter {
     /// The node's name in the configuration; stays when a wiped node comes back under a new id.
     pub name: String,
@@ -31,10 +31,11 @@ pub struct Voter {
     pub role: Role,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Serves telephony.
+    #[default]
     Data,
     /// Votes and keeps the log; leads only for the moment in which it alone has the newest log.
     Witness,

@@ -1,0 +1,295 @@
+//! The durable log: what openraft asks a log store for, over a [`Disk`].
+//!
+//! Everything that is not purged is kept in memory as well, so that readers never wait for the disk, which is read at
+//! open only. One writer drains a queue: all that waits becomes one batch, one sync makes it durable, then every
+//! callback is called, in order. A vote or an entry is acknowledged only after that sync. After a failed one nothing
+//! is ever acknowledged again.
+
+mod codec;
+pub mod disk;
+pub mod identity;
+mod mark;
+pub mod memory;
+mod pieces;
+mod shelf;
+pub mod sled;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::io;
+use std::ops::RangeBounds;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use openraft::entry::RaftEntry;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use tokio::sync::{oneshot, watch};
+
+use crate::log::disk::{Disk, Write};
+use crate::log::pieces::{Name, put, read_all};
+use crate::log::writer::{Done, Job, Queue};
+use crate::raft::{Entry, LogId, Types, Vote};
+
+pub use self::identity::{Identity, OpenError};
+pub use self::shelf::DiskShelf;
+
+/// Keys removed by one batch of a purge: more at once would keep the appends behind it waiting.
+const PURGE_KEYS: usize = 256;
+
+/// Clones are the same log.
+#[derive(Clone)]
+pub struct Log(Arc<Shared>);
+
+struct Shared {
+    tail: Mutex<Tail>,
+    queue: Arc<Queue>,
+    disk: Arc<dyn Disk>,
+    failed: watch::Receiver<Option<String>>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The writer ends when it has written what waits, and gives the store back.
+        self.queue.close();
+    }
+}
+
+/// What has been written, or is on its way.
+#[derive(Default)]
+struct Tail {
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+    purged: Option<LogId>,
+    entries: BTreeMap<u64, Kept>,
+    bytes: u64,
+}
+
+struct Kept {
+    entry: Entry,
+    bytes: u64,
+    pieces: u16,
+}
+
+impl Tail {
+    fn last(&self) -> Option<LogId> {
+        self.entries.last_key_value().map(|(_, kept)| kept.entry.log_id()).or(self.purged)
+    }
+
+    fn drop_entry(&mut self, index: u64) -> Option<u16> {
+        let kept = self.entries.remove(&index)?;
+        self.bytes -= kept.bytes;
+        Some(kept.pieces)
+    }
+}
+
+/// How the log is written.
+pub enum Mode {
+    /// By a thread of its own, many writes for one sync.
+    Thread,
+    /// At once, by whoever writes: for simulations, which have no threads.
+    Inline,
+}
+
+impl Log {
+    /// Reads what is there. `mark`: the file outside the store that says what it must hold; a simulation has none.
+    pub fn open(disk: Arc<dyn Disk>, mark: Option<mark::Mark>, mode: Mode) -> Result<Self, OpenError> {
+        let tail = Self::load(&*disk)?;
+        if let Some(mark) = &mark {
+            mark.check(tail.vote, tail.last())?;
+        }
+        let (tell, failed) = watch::channel(None);
+        let queue = Queue::new(disk.clone(), mark, tell, mode)?;
+        Ok(Self(Arc::new(Shared { tail: Mutex::new(tail), queue, disk, failed })))
+    }
+
+    fn load(disk: &dyn Disk) -> Result<Tail, OpenError> {
+        let damaged = |what: &str, why: io::Error| OpenError::Damaged(format!("{what}: {why}"));
+        let one = |name: Name| -> io::Result<Option<Vec<u8>>> {
+            Ok(read_all(disk, name)?.into_iter().next().map(|(_, value, _)| value))
+        };
+        let decode = |name: Name, what: &str| one(name).map_err(|why| damaged(what, why));
+        let mut tail = Tail::default();
+        if let Some(bytes) = decode(Name::Vote, "the vote")? {
+            tail.vote = Some(codec::decode(&bytes).map_err(|why| damaged("the vote", why))?);
+        }
+        if let Some(bytes) = decode(Name::Committed, "the commit index")? {
+            tail.committed = Some(codec::decode(&bytes).map_err(|why| damaged("the commit index", why))?);
+        }
+        if let Some(bytes) = decode(Name::Purged, "the purge index")? {
+            tail.purged = Some(codec::decode(&bytes).map_err(|why| damaged("the purge index", why))?);
+        }
+        let first = tail.purged.map_or(0, |id| id.index() + 1);
+        for (index, bytes, pieces) in read_all(disk, Name::Entry(0)).map_err(|why| damaged("an entry", why))? {
+            if index < first {
+                // A purge that was not finished.
+                continue;
+            }
+            let entry: Entry = codec::decode(&bytes).map_err(|why| damaged(&format!("entry {index}"), why))?;
+            let next = tail.last().map_or(first, |id| id.index() + 1);
+            let starts = tail.entries.is_empty() && tail.purged.is_none();
+            if entry.index() != index || (index != next && !starts) {
+                return Err(OpenError::Damaged(format!("entry {next} is missing")));
+            }
+            tail.bytes += bytes.len() as u64;
+            tail.entries.insert(index, Kept { entry, bytes: bytes.len() as u64, pieces });
+        }
+        Ok(tail)
+    }
+
+    /// Says why the store failed, once it has: the process must not go on.
+    pub fn failed(&self) -> watch::Receiver<Option<String>> {
+        self.0.failed.clone()
+    }
+
+    /// Where snapshots are kept.
+    pub fn shelf(&self) -> DiskShelf {
+        DiskShelf::new(self.0.disk.clone(), self.0.queue.clone())
+    }
+
+    /// Bytes of the entries that are not purged.
+    pub fn log_bytes(&self) -> u64 {
+        self.tail().bytes
+    }
+
+    /// Bytes the store takes on its disk.
+    pub fn disk_bytes(&self) -> u64 {
+        self.0.disk.bytes()
+    }
+
+    /// Waits until all that was handed in is durable, and stops the writer.
+    pub async fn close(&self) {
+        // Err: the store failed before, and has said so.
+        let _ = self.durable(Vec::new(), None).await;
+        self.0.queue.close();
+    }
+
+    fn tail(&self) -> MutexGuard<'_, Tail> {
+        self.0.tail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn durable(&self, writes: Vec<Write>, promises: Option<mark::Promises>) -> io::Result<()> {
+        let (tell, told) = oneshot::channel();
+        self.0.queue.push(Job { writes, promises, done: Done::Tell(tell) });
+        told.await.map_err(|_| writer::gone())?
+    }
+
+    fn promises(tail: &Tail) -> mark::Promises {
+        mark::Promises::of(tail.vote, tail.last())
+    }
+}
+
+impl RaftLogReader<Types> for Log {
+    async fn try_get_log_entries<R>(&mut self, range: R) -> Result<Vec<Entry>, io::Error>
+    where
+        R: RangeBounds<u64> + Clone + Debug + Send,
+    {
+        Ok(self.tail().entries.range(range).map(|(_, kept)| kept.entry.clone()).collect())
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        Ok(self.tail().vote)
+    }
+}
+
+impl RaftLogStorage<Types> for Log {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
+        let tail = self.tail();
+        Ok(LogState { last_purged_log_id: tail.purged, last_log_id: tail.last() })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let mut writes = Vec::new();
+        put(&mut writes, Name::Vote, &codec::encode(vote)?);
+        let promises = {
+            let mut tail = self.tail();
+            tail.vote = Some(*vote);
+            Self::promises(&tail)
+        };
+        self.durable(writes, Some(promises)).await
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        let Some(committed) = committed else { return Ok(()) };
+        let mut writes = Vec::new();
+        put(&mut writes, Name::Committed, &codec::encode(&committed)?);
+        self.tail().committed = Some(committed);
+        // Nobody waits for it: it rides with the next sync.
+        self.0.queue.push(Job { writes, promises: None, done: Done::Nothing });
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        let tail = self.tail();
+        // It may name an entry that was not durable: then the durable ones count.
+        Ok(tail.committed.min(tail.last()))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + Send,
+        I::IntoIter: Send,
+    {
+        let mut writes = Vec::new();
+        let mut kept = Vec::new();
+        for entry in entries {
+            let bytes = codec::encode(&entry)?;
+            let pieces = put(&mut writes, Name::Entry(entry.index()), &bytes);
+            kept.push(Kept { entry, bytes: bytes.len() as u64, pieces });
+        }
+        let promises = {
+            let mut tail = self.tail();
+            for kept in kept {
+                tail.bytes += kept.bytes;
+                tail.entries.insert(kept.entry.index(), kept);
+            }
+            Self::promises(&tail)
+        };
+        self.0.queue.push(Job { writes, promises: Some(promises), done: Done::Flushed(callback) });
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        let (writes, promises) = {
+            let mut tail = self.tail();
+            let first = last.map_or(0, |id| id.index() + 1);
+            let gone: Vec<u64> = tail.entries.range(first..).rev().map(|(index, _)| *index).collect();
+            let mut writes = Vec::new();
+            // From the end backward: a hole would be damage.
+            for index in gone {
+                let pieces = tail.drop_entry(index).unwrap_or_default();
+                pieces::delete(&mut writes, Name::Entry(index), pieces);
+            }
+            (writes, Self::promises(&tail))
+        };
+        self.durable(writes, Some(promises)).await
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
+        let mut writes = Vec::new();
+        put(&mut writes, Name::Purged, &codec::encode(&upto)?);
+        let (gone, promises) = {
+            let mut tail = self.tail();
+            if tail.purged >= Some(upto) {
+                return Ok(());
+            }
+            tail.purged = Some(upto);
+            let indexes: Vec<u64> = tail.entries.range(..=upto.index()).map(|(index, _)| *index).collect();
+            let gone: Vec<(u64, u16)> = indexes.into_iter().filter_map(|n| Some((n, tail.drop_entry(n)?))).collect();
+            (gone, Self::promises(&tail))
+        };
+        // First the index, durable; what is left of a purge cut short is skipped at open.
+        self.durable(writes, Some(promises)).await?;
+        for some in gone.chunks(PURGE_KEYS) {
+            let mut writes = Vec::new();
+            some.iter().for_each(|(index, pieces)| pieces::delete(&mut writes, Name::Entry(*index), *pieces));
+            self.0.queue.push_later(Job { writes, promises: None, done: Done::Nothing });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,121 @@
+//! Which store this is, said twice: in the store and beside it. A store that is another one, or that holds less than it
+//! must, is not voted with.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::disk::Disk;
+use super::mark::Mark;
+use super::pieces::{Name, put, read_all};
+use super::sled::SledDisk;
+use super::{Log, Mode, codec};
+
+const IDENTITY: &str = "identity.json";
+const MARK: &str = "mark";
+const STORE: &str = "records";
+
+/// Whose store it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub cluster_id: String,
+    /// Rises when a cluster is recovered by force: the old one may never speak again.
+    pub epoch: u64,
+    pub node_id: u64,
+    /// Drawn when the store was made.
+    pub store_id: String,
+}
+
+impl Identity {
+    /// For a store yet to be made.
+    pub fn fresh(cluster_id: &str, epoch: u64, node_id: u64) -> io::Result<Self> {
+        let bits = || getrandom::u64().map_err(|error| io::Error::other(error.to_string()));
+        let store_id = format!("{:016x}{:016x}", bits()?, bits()?);
+        Ok(Self { cluster_id: cluster_id.to_owned(), epoch, node_id, store_id })
+    }
+
+    /// Of the store in this folder; `None`: there is none.
+    pub fn read(folder: &Path) -> Result<Option<Self>, OpenError> {
+        match fs::read(folder.join(IDENTITY)) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .map_err(|why| OpenError::Damaged(format!("{IDENTITY} cannot be read: {why}"))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let is_store = folder.join(STORE).exists() || folder.join(MARK).exists();
+                if is_store { Err(OpenError::Damaged(format!("{IDENTITY} is missing"))) } else { Ok(None) }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Written whole or not at all.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        let next = folder.join("identity.next");
+        fs::write(&next, serde_json::to_vec_pretty(self)?)?;
+        File::open(&next)?.sync_all()?;
+        fs::rename(&next, folder.join(IDENTITY))?;
+        File::open(folder)?.sync_all()
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The node must not vote with it. [`set_aside`], then rejoin under a new node id.
+    #[error("the record store is damaged: {0}")]
+    Damaged(String),
+    #[error("the record store cannot be read or written")]
+    Io(#[from] io::Error),
+}
+
+/// Makes the store of a folder that has none.
+pub fn create(folder: &Path, identity: &Identity) -> Result<Log, OpenError> {
+    fs::create_dir_all(folder)?;
+    let disk = SledDisk::open(&folder.join(STORE))?;
+    let mut writes = Vec::new();
+    put(&mut writes, Name::Identity, &codec::encode(identity)?);
+    disk.commit(&writes)?;
+    let mark = Mark::open(&folder.join(MARK))?;
+    identity.write(folder)?;
+    Log::open(Arc::new(disk), Some(mark), Mode::Thread)
+}
+
+/// Opens the store of a folder. Its identity is the one beside it, or it is damaged.
+pub fn open(folder: &Path, identity: &Identity) -> Result<Log, OpenError> {
+    if !folder.join(STORE).join("db").exists() {
+        return Err(OpenError::Damaged("its files are gone".to_owned()));
+    }
+    if !folder.join(MARK).exists() {
+        return Err(OpenError::Damaged("the mark file is gone".to_owned()));
+    }
+    let disk = SledDisk::open(&folder.join(STORE))?;
+    check(&disk, identity)?;
+    Log::open(Arc::new(disk), Some(Mark::open(&folder.join(MARK))?), Mode::Thread)
+}
+
+fn check(disk: &dyn Disk, identity: &Identity) -> Result<(), OpenError> {
+    let damaged = |why: io::Error| OpenError::Damaged(format!("its identity: {why}"));
+    let found = read_all(disk, Name::Identity).map_err(damaged)?.into_iter().next();
+    let Some((_, bytes, _)) = found else { return Err(OpenError::Damaged("it has no identity".to_owned())) };
+    let own: Identity = codec::decode(&bytes).map_err(damaged)?;
+    if own.store_id != identity.store_id {
+        return Err(OpenError::Damaged("it is another node's, or an older copy's".to_owned()));
+    }
+    Ok(())
+}
+
+/// Moves a damaged store out of the way; yields where it is now.
+pub fn set_aside(folder: &Path) -> io::Result<PathBuf> {
+    let free = (1..).map(|n| folder.join(format!("damaged-{n}"))).find(|path| !path.exists());
+    let aside = free.ok_or_else(|| io::Error::other("no free name"))?;
+    fs::create_dir_all(&aside)?;
+    for name in [STORE, MARK, IDENTITY] {
+        match fs::rename(folder.join(name), aside.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}

@@ -1,0 +1,40 @@
+//! A disk that is none, for simulations and tests: what was committed outlives its log, and nothing else does.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::disk::{Disk, Pair, Write};
+
+/// Clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk(Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>);
+
+impl MemoryDisk {
+    fn pairs(&self) -> MutexGuard<'_, BTreeMap<Vec<u8>, Vec<u8>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn commit(&self, writes: &[Write]) -> io::Result<()> {
+        let mut pairs = self.pairs();
+        for write in writes {
+            match write {
+                Write::Put(key, value) => pairs.insert(key.clone(), value.clone()),
+                Write::Delete(key) => pairs.remove(key),
+            };
+        }
+        Ok(())
+    }
+
+    fn scan(&self, prefix: &[u8]) -> io::Result<Vec<Pair>> {
+        let pairs = self.pairs();
+        let found = pairs.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        Ok(found.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.pairs().iter().map(|(key, value)| (key.len() + value.len()) as u64).sum()
+    }
+}

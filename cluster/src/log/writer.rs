@@ -1,0 +1,179 @@
+//! The one writer: what waits becomes one batch, one sync, then its callbacks in order.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use openraft::storage::IOFlushed;
+use tokio::sync::{oneshot, watch};
+
+use super::Mode;
+use super::disk::{Disk, Write};
+use super::mark::{Mark, Promises};
+use crate::raft::Types;
+
+/// A batch takes no further job from here on.
+const BATCH_WRITES_MAX: usize = 8_192;
+
+pub struct Job {
+    pub writes: Vec<Write>,
+    /// What is promised once this is durable.
+    pub promises: Option<Promises>,
+    pub done: Done,
+}
+
+pub enum Done {
+    Nothing,
+    Tell(oneshot::Sender<io::Result<()>>),
+    Flushed(IOFlushed<Types>),
+}
+
+impl Done {
+    fn tell(self, result: io::Result<()>) {
+        match self {
+            Self::Nothing => {}
+            // Err: who asked is gone.
+            Self::Tell(tell) => drop(tell.send(result)),
+            Self::Flushed(callback) => callback.io_completed(result),
+        }
+    }
+}
+
+/// Jobs in order, and those that may wait until nothing else does.
+pub struct Queue {
+    waiting: Mutex<Waiting>,
+    wake: Condvar,
+    /// Nobody drains the queue but whoever pushes.
+    inline: Option<Mutex<Writer>>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    jobs: VecDeque<Job>,
+    later: VecDeque<Job>,
+    is_closed: bool,
+}
+
+struct Writer {
+    disk: Arc<dyn Disk>,
+    mark: Option<Mark>,
+    tell: watch::Sender<Option<String>>,
+    failed: Option<String>,
+}
+
+impl Queue {
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        mark: Option<Mark>,
+        tell: watch::Sender<Option<String>>,
+        mode: Mode,
+    ) -> io::Result<Arc<Self>> {
+        let mut writer = Writer { disk, mark, tell, failed: None };
+        let (waiting, wake) = (Mutex::default(), Condvar::new());
+        match mode {
+            Mode::Inline => Ok(Arc::new(Self { waiting, wake, inline: Some(Mutex::new(writer)) })),
+            Mode::Thread => {
+                let queue = Arc::new(Self { waiting, wake, inline: None });
+                let own = queue.clone();
+                std::thread::Builder::new().name("log".into()).spawn(move || {
+                    while let Some(batch) = own.next_batch() {
+                        writer.write(batch);
+                    }
+                })?;
+                Ok(queue)
+            }
+        }
+    }
+
+    pub fn push(&self, job: Job) {
+        self.put(job, |waiting| &mut waiting.jobs);
+    }
+
+    /// A job without haste: it goes alone, when nothing else waits or after each batch.
+    pub fn push_later(&self, job: Job) {
+        self.put(job, |waiting| &mut waiting.later);
+    }
+
+    fn put(&self, job: Job, place: impl FnOnce(&mut Waiting) -> &mut VecDeque<Job>) {
+        if let Some(writer) = &self.inline {
+            return writer.lock().unwrap_or_else(PoisonError::into_inner).write(vec![job]);
+        }
+        let mut waiting = self.lock();
+        if waiting.is_closed {
+            drop(waiting);
+            return job.done.tell(Err(gone()));
+        }
+        place(&mut waiting).push_back(job);
+        self.wake.notify_one();
+    }
+
+    /// The writer ends when it has written what waits.
+    pub fn close(&self) {
+        self.lock().is_closed = true;
+        self.wake.notify_one();
+    }
+
+    fn next_batch(&self) -> Option<Vec<Job>> {
+        let mut waiting = self.lock();
+        loop {
+            let mut batch = Vec::new();
+            let mut writes = 0;
+            while writes < BATCH_WRITES_MAX
+                && let Some(job) = waiting.jobs.pop_front()
+            {
+                writes += job.writes.len();
+                batch.push(job);
+            }
+            batch.extend(waiting.later.pop_front());
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+            if waiting.is_closed {
+                return None;
+            }
+            waiting = self.wake.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writer {
+    fn write(&mut self, batch: Vec<Job>) {
+        if self.failed.is_none()
+            && let Err(error) = self.commit(&batch)
+        {
+            let why = error.to_string();
+            tracing::error!(%error, "the record store cannot be written; this node stops, so that it promises nothing more");
+            self.tell.send_replace(Some(why.clone()));
+            self.failed = Some(why);
+        }
+        for job in batch {
+            job.done.tell(match &self.failed {
+                None => Ok(()),
+                Some(why) => Err(io::Error::other(why.clone())),
+            });
+        }
+    }
+
+    fn commit(&self, batch: &[Job]) -> io::Result<()> {
+        let promises = batch.iter().rev().find_map(|job| job.promises);
+        if let (Some(mark), Some(promises)) = (&self.mark, promises) {
+            mark.lower_to(promises)?;
+        }
+        let writes: Vec<Write> = batch.iter().flat_map(|job| job.writes.iter().cloned()).collect();
+        if !writes.is_empty() {
+            self.disk.commit(&writes)?;
+        }
+        match (&self.mark, promises) {
+            (Some(mark), Some(promises)) => mark.raise_to(promises),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the record store is closed")
+}

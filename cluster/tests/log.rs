@@ -1,0 +1,357 @@
+//! The durable log against openraft's own conformance suite, power cuts, and damage.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use lyncpin_cluster::apply::Applier;
+use lyncpin_cluster::image::{Image, Shelf};
+use lyncpin_cluster::log::disk::Disk;
+use lyncpin_cluster::log::identity::{self, Identity};
+use lyncpin_cluster::log::memory::MemoryDisk;
+use lyncpin_cluster::log::sled::SledDisk;
+use lyncpin_cluster::log::{Log, Mode, OpenError};
+use lyncpin_cluster::raft::{Entry, LogId, SnapshotMeta, Types, Vote};
+use lyncpin_cluster::records::Records;
+use lyncpin_cluster::{Change, Claims, Command, Incarnation, Machine};
+use openraft::entry::RaftEntry;
+use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage, RaftLogStorageExt};
+use openraft::testing::log::{StoreBuilder, Suite};
+use openraft::type_config::TypeConfigExt;
+use openraft::{EntryPayload, StorageError};
+use tempfile::TempDir;
+
+fn log_id(term: u64, index: u64) -> LogId {
+    LogId::new(openraft::impls::leader_id_adv::LeaderId { term, node_id: 1 }, index)
+}
+
+fn batch(index: u64, bytes: usize) -> Entry {
+    let change = Change::Put {
+        writer: Incarnation(1),
+        key: format!("session/{index}").into(),
+        expected: 0,
+        claims: Claims::default(),
+        body: vec![index as u8; bytes].into(),
+    };
+    Entry::new(log_id(1, index), EntryPayload::Normal(Command::Batch { changes: vec![change] }))
+}
+
+fn fresh(folder: &Path) -> (Identity, Log) {
+    let identity = Identity::fresh("c1", 0, 1).unwrap();
+    let log = identity::create(folder, &identity).unwrap();
+    (identity, log)
+}
+
+async fn entries(log: &Log) -> Vec<Entry> {
+    log.clone().try_get_log_entries(..).await.unwrap()
+}
+
+struct OnSled;
+
+impl StoreBuilder<Types, Log, Applier, TempDir> for OnSled {
+    async fn build(&self) -> Result<(TempDir, Log, Applier), StorageError<Types>> {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, log) = fresh(folder.path());
+        let applier = Applier::new(Arc::new(Records::new(Machine::default())), Arc::new(log.shelf()));
+        Ok((folder, log, applier))
+    }
+}
+
+struct InMemory;
+
+impl StoreBuilder<Types, Log, Applier> for InMemory {
+    async fn build(&self) -> Result<((), Log, Applier), StorageError<Types>> {
+        let log = Log::open(Arc::new(MemoryDisk::default()), None, Mode::Inline).unwrap();
+        let applier = Applier::new(Arc::new(Records::new(Machine::default())), Arc::new(log.shelf()));
+        Ok(((), log, applier))
+    }
+}
+
+#[tokio::test]
+async fn the_log_on_sled_conforms() {
+    Suite::test_all(OnSled).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_log_in_memory_conforms() {
+    Suite::test_all(InMemory).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_when_it_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, mut log) = fresh(folder.path());
+    let vote = Vote::new_committed(3, 2);
+    log.save_vote(&vote).await.unwrap();
+    // One value of several pieces, and many small ones.
+    log.blocking_append((0..500).map(|n| batch(n, if n == 7 { 200_000 } else { 300 }))).await.unwrap();
+    log.truncate_after(Some(log_id(1, 449))).await.unwrap();
+    log.save_committed(Some(log_id(1, 300))).await.unwrap();
+    log.purge(log_id(1, 99)).await.unwrap();
+    log.blocking_append((450..460).map(|n| batch(n, 10))).await.unwrap();
+    let written = entries(&log).await;
+    log.close().await;
+    drop(log);
+    let mut log = reopened(folder.path(), &identity).unwrap();
+    assert_eq!(entries(&log).await, written);
+    assert_eq!((written.len(), written[0].index(), written[359].index()), (360, 100, 459));
+    assert_eq!(log.read_vote().await.unwrap(), Some(vote));
+    assert_eq!(log.read_committed().await.unwrap(), Some(log_id(1, 300)));
+    let state = log.get_log_state().await.unwrap();
+    assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 99)), Some(log_id(1, 459))));
+}
+
+/// sled gives its lock back a moment after the last handle is dropped.
+fn reopened(folder: &Path, identity: &Identity) -> Result<Log, OpenError> {
+    for _ in 0..500 {
+        match identity::open(folder, identity) {
+            Err(OpenError::Io(error)) if error.to_string().contains("lock") => {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+            other => return other,
+        }
+    }
+    panic!("the store stays locked")
+}
+
+fn image(records: u64) -> (SnapshotMeta, Image) {
+    let mut machine = Machine::default();
+    machine.apply(Command::Join { node: "a".into() });
+    for n in 0..records {
+        if let EntryPayload::Normal(command) = batch(n, 1_000).payload {
+            machine.apply(command);
+        }
+    }
+    (SnapshotMeta { last_log_id: Some(log_id(1, records)), ..SnapshotMeta::default() }, Image::new(machine.snapshot()))
+}
+
+#[tokio::test]
+async fn a_snapshot_takes_the_place_of_the_former_and_outlives_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, log) = fresh(folder.path());
+    let shelf = log.shelf();
+    assert!(shelf.load().await.unwrap().is_none());
+    for records in [2_000, 10, 3_000] {
+        let (meta, image) = image(records);
+        shelf.save(meta.clone(), image.clone()).await.unwrap();
+        assert_eq!(shelf.load().await.unwrap(), Some((meta, image)), "{records}");
+    }
+    log.close().await;
+    drop((log, shelf));
+    let log = reopened(folder.path(), &identity).unwrap();
+    assert_eq!(log.shelf().load().await.unwrap(), Some(image(3_000)));
+}
+
+/// What the platter holds: the bytes of the store's file at each sync, and nothing between two of them.
+struct Platter {
+    folder: TempDir,
+    bytes: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Platter {
+    fn disk(syncs: bool) -> (Self, SledDisk) {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let (file, kept) = (folder.path().join("db"), bytes.clone());
+        let sync = Box::new(move |_: &fs::File| {
+            if syncs {
+                *kept.lock().unwrap() = fs::read(&file)?;
+            }
+            Ok(())
+        });
+        let disk = SledDisk::open_with(folder.path(), sync).unwrap();
+        *bytes.lock().unwrap() = fs::read(folder.path().join("db")).unwrap();
+        (Self { folder, bytes }, disk)
+    }
+
+    /// The disk after a power cut at this moment.
+    fn cut(&self) -> TempDir {
+        let after = tempfile::tempdir().unwrap();
+        fs::write(after.path().join("db"), &*self.bytes.lock().unwrap()).unwrap();
+        fs::copy(self.folder.path().join("conf"), after.path().join("conf")).unwrap();
+        after
+    }
+}
+
+/// Appends in many batches, and cuts the power each time right after the acknowledgement. Yields how many cuts lost something.
+async fn losses(syncs: bool) -> usize {
+    let (platter, disk) = Platter::disk(syncs);
+    let mut log = Log::open(Arc::new(disk), None, Mode::Thread).unwrap();
+    let mut lost = 0;
+    for round in 0..8 {
+        log.save_vote(&Vote::new(round + 1, 1)).await.unwrap();
+        log.blocking_append((round * 40..(round + 1) * 40).map(|n| batch(n, 900))).await.unwrap();
+        let after = platter.cut();
+        let kept = match SledDisk::open(after.path()).and_then(|disk| Log::open(Arc::new(disk), None, Mode::Inline)) {
+            Ok(mut found) => {
+                entries(&found).await == entries(&log).await
+                    && found.read_vote().await.unwrap() == log.read_vote().await.unwrap()
+            }
+            Err(_) => false,
+        };
+        lost += usize::from(!kept);
+    }
+    log.close().await;
+    lost
+}
+
+#[tokio::test]
+async fn a_power_cut_takes_nothing_that_was_acknowledged() {
+    assert_eq!(losses(true).await, 0);
+}
+
+#[tokio::test]
+async fn without_the_sync_of_our_own_a_power_cut_takes_everything() {
+    // The proof of the test above: sled's own flush does not reach the platter.
+    assert_eq!(losses(false).await, 8);
+}
+
+/// A disk whose sync fails when told to.
+struct Failing(SledDisk, Arc<AtomicBool>);
+
+impl Disk for Failing {
+    fn commit(&self, writes: &[lyncpin_cluster::log::disk::Write]) -> io::Result<()> {
+        if self.1.load(Ordering::Relaxed) { Err(io::Error::other("EIO")) } else { self.0.commit(writes) }
+    }
+    fn scan(&self, prefix: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.0.scan(prefix)
+    }
+    fn bytes(&self) -> u64 {
+        self.0.bytes()
+    }
+}
+
+#[tokio::test]
+async fn after_a_failed_write_nothing_is_acknowledged_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = Arc::new(AtomicBool::new(false));
+    let disk = Failing(SledDisk::open(folder.path()).unwrap(), fails.clone());
+    let mut log = Log::open(Arc::new(disk), None, Mode::Thread).unwrap();
+    log.save_vote(&Vote::new(1, 1)).await.unwrap();
+    fails.store(true, Ordering::Relaxed);
+    assert!(log.save_vote(&Vote::new(2, 1)).await.is_err());
+    fails.store(false, Ordering::Relaxed);
+    assert!(log.save_vote(&Vote::new(3, 1)).await.is_err(), "the disk may have lost what it failed to write");
+    assert!(log.blocking_append([batch(0, 1)]).await.is_err());
+    assert_eq!(log.failed().borrow().as_deref(), Some("EIO"));
+}
+
+/// A stopped store of 300 entries with a vote, a snapshot, and its identity.
+async fn stopped() -> (TempDir, Identity, Vec<Entry>) {
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, mut log) = fresh(folder.path());
+    log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
+    log.blocking_append((0..300).map(|n| batch(n, 700))).await.unwrap();
+    let (meta, image) = image(50);
+    log.shelf().save(meta, image).await.unwrap();
+    let written = entries(&log).await;
+    log.close().await;
+    drop(log);
+    drop(reopened(folder.path(), &identity).unwrap());
+    (folder, identity, written)
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let (path, next) = (entry.path(), to.join(entry.file_name()));
+        if path.is_dir() { copy(&path, &next) } else { fs::copy(&path, &next).map(drop).unwrap() }
+    }
+}
+
+/// Opens a damaged copy: either it says so, or everything is right.
+async fn says_so_or_is_right(folder: &Path, identity: &Identity, written: &[Entry], what: &str) -> bool {
+    match reopened(folder, identity) {
+        Err(OpenError::Damaged(_)) => true,
+        Err(OpenError::Io(error)) => panic!("{what}: {error}"),
+        Ok(mut log) => {
+            assert_eq!(entries(&log).await, written, "{what}");
+            assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new_committed(1, 1)), "{what}");
+            // A snapshot may be unreadable, and says so then; it is never another one.
+            if let Ok(found) = log.shelf().load().await {
+                assert_eq!(found, Some(image(50)), "{what}");
+            }
+            false
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_byte_is_noticed_or_does_no_harm() {
+    let (folder, identity, written) = stopped().await;
+    let db = |folder: &Path| -> PathBuf { folder.join("records").join("db") };
+    let length = fs::metadata(db(folder.path())).unwrap().len();
+    let mut noticed = 0;
+    for n in 0..60_u64 {
+        let copied = tempfile::tempdir().unwrap();
+        copy(folder.path(), copied.path());
+        let mut bytes = fs::read(db(copied.path())).unwrap();
+        let at = usize::try_from(n * 7_919_123 % length).unwrap();
+        bytes[at] ^= 0x41;
+        fs::write(db(copied.path()), &bytes).unwrap();
+        noticed += usize::from(says_so_or_is_right(copied.path(), &identity, &written, &format!("byte {at}")).await);
+    }
+    assert!(noticed > 0, "some of them hit the entries");
+}
+
+#[tokio::test]
+async fn a_shortened_emptied_or_exchanged_store_is_not_voted_with() {
+    let (folder, identity, written) = stopped().await;
+    let length = fs::metadata(folder.path().join("records/db")).unwrap().len();
+    for n in 0..20 {
+        let copied = tempfile::tempdir().unwrap();
+        copy(folder.path(), copied.path());
+        let db = fs::OpenOptions::new().write(true).open(copied.path().join("records/db")).unwrap();
+        db.set_len(length * n / 20).unwrap();
+        says_so_or_is_right(copied.path(), &identity, &written, &format!("{n}/20 of it")).await;
+    }
+    let damaged = |folder: &Path, identity: &Identity| matches!(reopened(folder, identity), Err(OpenError::Damaged(_)));
+    let copied = || {
+        let copied = tempfile::tempdir().unwrap();
+        copy(folder.path(), copied.path());
+        copied
+    };
+    let emptied = copied();
+    fs::remove_dir_all(emptied.path().join("records")).unwrap();
+    assert!(damaged(emptied.path(), &identity), "its files are gone");
+    fs::create_dir(emptied.path().join("records")).unwrap();
+    fs::write(emptied.path().join("records/db"), b"").unwrap();
+    assert!(damaged(emptied.path(), &identity), "an empty file");
+    let (other, other_identity, _) = stopped().await;
+    let exchanged = copied();
+    fs::remove_dir_all(exchanged.path().join("records")).unwrap();
+    copy(&other.path().join("records"), &exchanged.path().join("records"));
+    assert!(damaged(exchanged.path(), &identity), "another node's store");
+    assert!(
+        damaged(exchanged.path(), &other_identity)
+            || Identity::read(exchanged.path()).unwrap() == Some(identity.clone())
+    );
+    // An older copy of its own store: the mark beside it knows more.
+    let old = copied();
+    let mut log = reopened(folder.path(), &identity).unwrap();
+    log.blocking_append((300..310).map(|n| batch(n, 10))).await.unwrap();
+    log.close().await;
+    drop(log);
+    fs::copy(folder.path().join("mark"), old.path().join("mark")).unwrap();
+    assert!(damaged(old.path(), &identity), "an older copy");
+    let aside = identity::set_aside(old.path()).unwrap();
+    assert!(aside.join("records/db").exists() && Identity::read(old.path()).unwrap().is_none());
+}
+
+/// Callbacks must come in the order of the writes (openraft issue 1960).
+#[tokio::test]
+async fn callbacks_come_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, mut log) = fresh(folder.path());
+    let mut told = Vec::new();
+    for n in 0..200 {
+        let (tell, hear) = Types::oneshot();
+        log.append([batch(n, 100)], IOFlushed::signal(tell)).await.unwrap();
+        told.push(hear);
+    }
+    for hear in told {
+        hear.await.unwrap().unwrap();
+    }
+}
