@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::input::FlowId;
-use crate::sip::{Malformed, Message};
+use crate::sip::{Malformed, Message, Via};
 
 /// Answers remembered for repeated requests.
 pub const ANSWERED_MAX: usize = 8;
@@ -24,6 +24,12 @@ pub struct Open {
     pub method: String,
     /// Tells a repetition from another request with the same number.
     pub fingerprint: u64,
+    /// The branch nearest to the client, as a fingerprint; 0 where no Via has one.
+    #[serde(default)]
+    pub branch: u64,
+    /// The far side has begun to count anew since: its numbers say nothing about this request any more.
+    #[serde(default)]
+    pub is_past: bool,
 }
 
 impl Open {
@@ -38,7 +44,19 @@ impl Open {
             cseq: cseq.number,
             method: cseq.method,
             fingerprint: fingerprint(&request.body),
+            branch: client_branch(request),
+            is_past: false,
         })
+    }
+
+    /// Whether `later` is this request once more.
+    pub fn is_repeated_by(&self, later: &Open) -> bool {
+        self.print().is_repeated_by(later)
+    }
+
+    fn print(&self) -> Print<'_> {
+        let Self { cseq, method, fingerprint, branch, is_past, .. } = self;
+        Print { cseq: *cseq, method, fingerprint: *fingerprint, branch: *branch, is_past: *is_past }
     }
 
     /// A response to this request without a body (RFC 3261 §8.2.6.2); `tag` is added to a To that has none.
@@ -56,6 +74,30 @@ impl Open {
         message.headers.push("CSeq", format!("{} {}", self.cseq, self.method));
         message
     }
+}
+
+/// What a repetition is known by: number, method and body; Vias change on the way over another connection. After the far
+/// side has begun to count anew the same number and body are another request, unless the client's branch is the same too.
+struct Print<'a> {
+    cseq: u32,
+    method: &'a str,
+    fingerprint: u64,
+    branch: u64,
+    is_past: bool,
+}
+
+impl Print<'_> {
+    fn is_repeated_by(&self, later: &Open) -> bool {
+        let is_same = self.cseq == later.cseq && self.method == later.method && self.fingerprint == later.fingerprint;
+        is_same && (!self.is_past || (self.branch != 0 && self.branch == later.branch))
+    }
+}
+
+/// Proxies put their own Via on top; some clients leave the branch out.
+fn client_branch(request: &Message) -> u64 {
+    let vias: Vec<&str> = request.headers.values("Via").collect();
+    let branch = vias.iter().rev().find_map(|via| Some(Via::parse(via).ok()?.transaction_branch()?.to_owned()));
+    branch.map_or(0, |branch| fingerprint(branch.as_bytes()))
 }
 
 fn has_tag(value: &str) -> bool {
@@ -76,6 +118,19 @@ pub struct Answered {
     pub fingerprint: u64,
     pub status: u16,
     pub body: AnswerBody,
+    /// As in [`Open`].
+    #[serde(default)]
+    pub branch: u64,
+    #[serde(default)]
+    pub is_past: bool,
+}
+
+impl Answered {
+    fn is_repeated_by(&self, later: &Open) -> bool {
+        let Self { cseq, method, fingerprint, branch, is_past, .. } = self;
+        let print = Print { cseq: *cseq, method, fingerprint: *fingerprint, branch: *branch, is_past: *is_past };
+        print.is_repeated_by(later)
+    }
 }
 
 /// A body that can be made again is not kept.
@@ -140,8 +195,14 @@ impl RemoteCSeq {
 pub struct AnsweredRing(VecDeque<Answered>);
 
 impl AnsweredRing {
-    pub fn find(&self, method: &str, cseq: u32) -> Option<&Answered> {
-        self.0.iter().rev().find(|a| a.cseq == cseq && a.method == method)
+    /// The answer that `later` has been given before.
+    pub fn find(&self, later: &Open) -> Option<&Answered> {
+        self.0.iter().rev().find(|answered| answered.is_repeated_by(later))
+    }
+
+    /// The far side begins to count anew.
+    pub fn become_past(&mut self) {
+        self.0.iter_mut().for_each(|answered| answered.is_past = true);
     }
 
     pub fn give_back(&mut self) {

@@ -80,20 +80,12 @@ impl Session {
     /// A request we have answered gets that answer again, and one that is still open gets its answer on the newest flow.
     /// True when `request` was a repetition.
     fn answer_repeated(&mut self, cx: Context<'_>, open: &Open, request: &Message, effects: &mut Vec<Effect>) -> bool {
-        let is_same = |cseq: u32, method: &str, print: u64| {
-            cseq == open.cseq && method == open.method && print == open.fingerprint
-        };
-        let asked = self.asked.iter_mut().map(|asked| &mut asked.open);
-        let waiting = self.waiting.iter_mut().map(|waiting| &mut waiting.open);
-        if let Some(earlier) = asked.chain(waiting).find(|o| is_same(o.cseq, &o.method, o.fingerprint)) {
+        if let Some(earlier) = self.open_requests().find(|earlier| earlier.is_repeated_by(open)) {
             earlier.flow = open.flow;
             earlier.vias.clone_from(&open.vias);
             return true;
         }
-        let Some(answer) = self.answered.find(&open.method, open.cseq).cloned() else { return false };
-        if !is_same(answer.cseq, &answer.method, answer.fingerprint) {
-            return false;
-        }
+        let Some(answer) = self.answered.find(open).cloned() else { return false };
         // pidgin-sipe starts again at CSeq 1 with every re-INVITE: same number, same body, another transaction.
         if open.method == "INVITE" && self.dialog.invite_branch != branch_of(request) {
             return false;
@@ -119,6 +111,11 @@ impl Session {
         true
     }
 
+    fn open_requests(&mut self) -> impl Iterator<Item = &mut Open> {
+        let asked = self.asked.iter_mut().map(|asked| &mut asked.open);
+        asked.chain(self.waiting.iter_mut().map(|waiting| &mut waiting.open))
+    }
+
     /// RFC 3261 §12.2.2 asks for 500 on a lower CSeq; dialogs over several connections and pidgin-sipe ask for patience.
     fn take_cseq(&mut self, cx: Context<'_>, open: &Open, effects: &mut Vec<Effect>) -> bool {
         let seen = self.dialog.remote_cseq.highest;
@@ -142,7 +139,8 @@ impl Session {
             Order::Seen => {
                 // What follows counts anew: an INFO with a number of before is no repetition.
                 self.dialog.remote_cseq = RemoteCSeq::starting_at(open.cseq);
-                self.answered = Default::default();
+                self.answered.become_past();
+                self.open_requests().for_each(|earlier| earlier.is_past = true);
                 effects.push(Effect::Note(Note::LateCSeq { seen, got: open.cseq }));
             }
         }
@@ -289,6 +287,8 @@ impl Session {
             fingerprint: open.fingerprint,
             status,
             body,
+            branch: open.branch,
+            is_past: open.is_past,
         });
     }
 
