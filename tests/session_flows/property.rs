@@ -165,11 +165,8 @@ impl World {
 
     fn refresh(&mut self, a: u8, b: u8) {
         let method = if a.is_multiple_of(2) { "UPDATE" } else { "INVITE" };
-        // While nothing is open: an open INFO that comes again under the same number is taken for a repetition, on purpose.
-        let is_quiet = self.session.asked.is_empty() && self.session.waiting.is_empty();
-        if method == "INVITE" && b.is_multiple_of(3) && is_quiet {
+        if method == "INVITE" && b.is_multiple_of(3) {
             self.cseq = 0;
-            self.last_info = None;
         }
         let mut message = self.request(method, "");
         message.headers.push("Supported", "timer");
@@ -222,6 +219,12 @@ impl World {
             // A new call has a new id: no switch gives one again before its end has been told.
             Service::MakeCall { .. } => Outcome::MakeCall { calling: self.fresh() },
             Service::ConsultationCall { .. } => Outcome::ConsultationCall { initiated: self.fresh() },
+            Service::SnapshotDevice { .. } if c % 8 == 7 => Outcome::Failed(Failure::service_not_supported()),
+            Service::SnapshotDevice { .. } if c % 8 == 6 => {
+                Outcome::SnapshotDevice { calls: Vec::new(), service_xref: Some("parts".into()) }
+            }
+            Service::SnapshotCall { .. } if c % 8 == 7 => Outcome::Failed(Failure::invalid_call_id()),
+            Service::SnapshotCall { .. } if c % 8 == 6 => Outcome::Failed(Failure::service_not_supported()),
             Service::SnapshotDevice { .. } => {
                 let mut calls = BTreeMap::new();
                 for (n, call) in CALLS.iter().enumerate().filter(|(n, _)| b >> n & 1 == 1) {

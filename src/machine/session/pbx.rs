@@ -4,7 +4,7 @@
 //!   Unknown ──LinkUp──▶ Up ◀─────────────────────────────┐
 //!      │                │ monitor wanted                 │ truth known: reconcile, Recovered
 //!      │ LinkDown       ▼                                │
-//!      ▼           Syncing: MonitorStart ▶ SnapshotDevice ▶ SnapshotCall × n
+//!      ▼           Syncing: MonitorStart ▶ SnapshotDevice ▶ SnapshotCall × n: what it listed, else what we knew
 //!     Down ◀─LinkDown── (from anywhere); LinkUp ▶ Syncing
 //! ```
 //!
@@ -13,7 +13,7 @@
 mod events;
 mod truth;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::{Context, MONITORS_MAX, Session};
@@ -74,12 +74,14 @@ enum Sync {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Truth {
     pub calls: Calls,
-    /// There is a call we did not know and cannot place: it may be one that a lost MakeCall made.
+    /// There is a call we did not know and cannot place, or there may be: it may be one that a lost MakeCall made.
     pub has_strangers: bool,
     /// The PBX lists no calls of a device: it was asked for each call we knew.
     pub is_from_memory: bool,
-    /// Of some call not even that could be had; it stays as it was.
-    pub is_unverified: bool,
+    /// Calls of which not even that could be had: they stay as they were, and no command on them can be settled.
+    pub unverified: BTreeSet<String>,
+    /// The PBX was silent about one of these: it will be asked again.
+    pub is_silent: bool,
 }
 
 impl Pbx {
@@ -190,7 +192,6 @@ impl Session {
     fn ask_snapshot(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
         let ask = self.invoke(cx, Service::SnapshotDevice { device: self.appearance.device.clone() }, effects);
         self.pbx.view = View::Syncing(Sync::Snapshot(ask));
-        self.pbx.early.clear();
         self.pbx.begun.clear();
         self.pbx.retry_at = None;
     }

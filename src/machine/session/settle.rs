@@ -36,6 +36,15 @@ impl Session {
         let is_due = |asked: &mut Asked| asked.is_unsettled || asked.found.is_some();
         let unsettled: Vec<Asked> = self.asked.extract_if(.., is_due).collect();
         for asked in unsettled {
+            if asked.found.is_none() && self.is_unverified(&asked, truth) {
+                if truth.is_silent {
+                    // The PBX will be asked again.
+                    self.asked.push(asked);
+                } else {
+                    self.answer_unknown(cx, &asked, effects);
+                }
+                continue;
+            }
             match self.verdict(&asked, truth) {
                 Verdict::Done(outcome) => self.answer_asked(cx, &asked, outcome, effects),
                 Verdict::NotDone => {
@@ -77,6 +86,15 @@ impl Session {
         for asked in due {
             self.answer_unknown(cx, &asked, effects);
         }
+    }
+
+    /// The command is about a call of which nobody knows more than before.
+    fn is_unverified(&self, asked: &Asked, truth: &Truth) -> bool {
+        let mut is_unverified = false;
+        asked.service.clone().for_each_connection_mut(|connection| {
+            is_unverified |= truth.unverified.iter().any(|call| self.native_call(call) == connection.call);
+        });
+        is_unverified
     }
 
     fn verdict(&self, asked: &Asked, truth: &Truth) -> Verdict {

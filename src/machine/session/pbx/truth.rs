@@ -1,8 +1,8 @@
 //! What a snapshot says, and how the client is brought to it.
 
 use super::super::{Context, Session};
-use super::{Sync, Truth, View};
-use crate::csta::{CallInSnapshot, ConnectionId, DeviceRef, EventBody, LocalState, Outcome, Service};
+use super::{Sync, TRUTH_RETRY_MS, Truth, View};
+use crate::csta::{CallInSnapshot, ConnectionId, DeviceRef, EventBody, Failure, LocalState, Outcome, Service};
 use crate::machine::call::{CALLS_MAX, Call};
 use crate::machine::effect::{Effect, Note};
 use crate::machine::reconcile::reconcile;
@@ -13,8 +13,10 @@ impl Session {
         self.ask_each(cx, calls, Truth { has_strangers, ..Truth::default() }, effects);
     }
 
-    /// Where a device's calls are not listed: each call that was known is asked for, so that those that ended are cleared.
-    /// One that began unseen stays unseen until its next event.
+    /// Where a device's calls are not listed, or would come in parts: each call that was known is asked for, so that those that
+    /// ended are cleared. One that began unseen stays unseen until its next event, so a MakeCall whose answer was lost is never
+    /// settled from this. Where there is no SnapshotCall either nothing can be verified: the client goes on seeing what it saw,
+    /// which may be a ghost, until an event tells otherwise. Events that came meanwhile are kept and told afterwards.
     pub(super) fn ask_known_calls(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
         let device = self.appearance.device.clone();
         let known = self.calls.0.iter().map(|(id, call)| CallInSnapshot {
@@ -54,17 +56,27 @@ impl Session {
         let mut call = Call::new(found.states.first().copied().unwrap_or(LocalState::Connected));
         if truth.is_from_memory {
             match &answer {
-                // Our own connection is among the parties, or there is none.
-                Some(Outcome::SnapshotCall { .. }) => call.local = LocalState::Null,
+                // Our own connection is among the parties, or there is none any more.
+                Some(Outcome::SnapshotCall { parties, .. }) if !parties.is_empty() => call.local = LocalState::Null,
                 Some(Outcome::Failed(failure)) if failure.means_no_such_call() => return,
-                _ => truth.is_unverified = true,
+                _ => {
+                    let is_refused_now = |failure: &Failure| *failure != Failure::service_not_supported();
+                    match &answer {
+                        None => truth.is_silent = true,
+                        Some(Outcome::Failed(failure)) if is_refused_now(failure) => {
+                            self.pbx.retry_at = self.pbx.retry_at.or(Some(cx.now.after_ms(TRUTH_RETRY_MS)));
+                        }
+                        Some(_) => {}
+                    }
+                    truth.unverified.insert(id.clone());
+                }
             }
         }
         let mut is_stranger = !self.calls.contains(&id);
         if let Some(known) = self.calls.0.get(&id) {
             call.calling = known.calling.clone();
             call.called = known.called.clone();
-            if !matches!(answer, Some(Outcome::SnapshotCall { .. })) {
+            if !matches!(&answer, Some(Outcome::SnapshotCall { parties, .. }) if !parties.is_empty()) {
                 call.parties = known.parties.clone();
             }
         }
@@ -104,11 +116,7 @@ impl Session {
 
     /// The truth is here: settle what was open, tell the client the difference, let what waited go on.
     pub(super) fn truth_known(&mut self, cx: Context<'_>, truth: Truth, effects: &mut Vec<Effect>) {
-        if truth.is_unverified {
-            self.settle_without_truth(cx, effects);
-        } else {
-            self.settle(cx, &truth, effects);
-        }
+        self.settle(cx, &truth, effects);
         let mut truth = truth.calls;
         // Calls whose beginning was answered after the snapshot was taken; their events follow.
         for call in std::mem::take(&mut self.pbx.begun) {
