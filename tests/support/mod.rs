@@ -126,11 +126,11 @@ impl Lab {
         }
     }
 
-    /// What differs between the clients' views and the PBX, party by party, one line a user.
-    pub async fn differences(&self) -> Vec<String> {
+    /// What differs between the views of these clients and the PBX, party by party, one line a user.
+    pub async fn differences(&self, is_meant: impl Fn(usize) -> bool) -> Vec<String> {
         let mut truth = truth(&self.calls().await);
         let mut differ = Vec::new();
-        for (n, user) in self.users.iter().enumerate() {
+        for (n, user) in self.users.iter().enumerate().filter(|(n, _)| is_meant(*n)) {
             let real = truth.remove(&(FIRST + n).to_string()).unwrap_or_default();
             let shown = shown(user);
             if shown != real {
@@ -145,9 +145,14 @@ impl Lab {
 
     /// Waits until every client sees what is true; panics with the differences after `within`.
     pub async fn agree(&self, within: Duration) -> Duration {
+        self.agree_of(within, |_| true).await
+    }
+
+    /// The same for some of them, by number.
+    pub async fn agree_of(&self, within: Duration, is_meant: impl Fn(usize) -> bool) -> Duration {
         let began = tokio::time::Instant::now();
         loop {
-            let differ = self.differences().await;
+            let differ = self.differences(&is_meant).await;
             if differ.is_empty() {
                 return began.elapsed();
             }
