@@ -51,6 +51,9 @@ fn every_product_stays_signed_in_for_hours_by_its_own_refresh() {
             let seen = user.events();
             let refreshes = stay(&user, 3).await;
             assert!(refreshes >= 3 * 2, "{product:?} refreshed {refreshes} times");
+            // One a minute, but for those that a refresh puts off.
+            let keepalives = user.keepalives();
+            assert!((150..=180).contains(&keepalives), "{product:?} was sent {keepalives} keep-alives in three hours");
             let rung = lab.desk(Request::Ring { device: n.to_string(), from: Some("+12065550100".into()) }).await;
             assert!(matches!(rung, Reply::Call { .. }), "{rung:?}");
             user.until(Duration::from_secs(10), |view| (!view.calls().is_empty()).then_some(()))

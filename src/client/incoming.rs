@@ -92,8 +92,9 @@ impl Core {
         answer: &mut Message,
         violations: &mut Vec<Violation>,
     ) {
-        // Seen from a Cisco gateway: an INFO with a content type and no content.
+        // A keep-alive; seen from a Cisco gateway: an INFO with a content type and no content.
         if message.body.is_empty() {
+            self.keepalives += 1;
             return;
         }
         let is_csta = message.headers.is_content_type(CONTENT_TYPE);

@@ -349,6 +349,11 @@ impl RccUser {
         self.seat.core().events
     }
 
+    /// INFOs without a body so far.
+    pub fn keepalives(&self) -> u64 {
+        self.seat.core().keepalives
+    }
+
     pub fn name(&self) -> &str {
         &self.seat.name
     }
