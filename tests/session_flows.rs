@@ -22,6 +22,7 @@
 //! > wait MS         time passes; every deadline on the way fires
 //! > resume          the actor restarts: the state is what its record says
 //! > views           whether the client sees what is true
+//! > profile         which product the session takes its client for
 //! ```
 //!
 //! After every step the record goes through JSON and must come back the same; a CSeq of ours must never stand for two
@@ -38,6 +39,7 @@ mod rig;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use lyncpin::machine::profile::Profile;
 use rig::Rig;
 
 fn play(script: &str) -> String {
@@ -101,4 +103,14 @@ fn every_transcript_plays_as_written() {
         ));
     }
     assert!(differ.is_empty(), "{}", differ.join("\n"));
+}
+
+#[test]
+fn every_product_has_its_transcript() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/scripts/session/17-products.txt");
+    let script = std::fs::read_to_string(file).expect("readable");
+    for profile in Profile::ALL {
+        let line = format!("< profile {}", profile.name());
+        assert!(script.lines().any(|told| told == line), "no transcript of {}", profile.name());
+    }
 }

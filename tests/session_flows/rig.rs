@@ -199,6 +199,10 @@ impl Rig {
             "wait" => self.wait(rest.parse().expect("milliseconds")),
             "resume" => self.resume(),
             "views" => self.views(),
+            "profile" => {
+                let profile = self.session.as_ref().expect("signed in").profile;
+                self.say(&format!("profile {}", profile.name()));
+            }
             other => panic!("unknown input `{other}`"),
         }
     }
