@@ -185,7 +185,7 @@ fn files_are_of_a_size_to_be_read() {
 }
 
 #[test]
-fn every_limit_of_the_configuration_is_carried_out() {
+fn every_limit_of_the_configuration_is_carried_out_and_has_a_test() {
     let all = read_all(&["src", "tests"]);
     let settings = all.iter().filter(|source| source.path.starts_with("src/config/") && !source.is_test);
     let limits: BTreeSet<&str> = settings
@@ -201,6 +201,10 @@ fn every_limit_of_the_configuration_is_carried_out() {
         let elsewhere = || all.iter().filter(|source| !source.path.starts_with("src/config/")).filter(names);
         if !elsewhere().any(|source| !source.is_test) {
             found.push(format!("{limit} has no effect"));
+        }
+        // This file asks for a test, it is none.
+        if !elsewhere().any(|source| source.is_test && !source.path.starts_with("tests/tidy/")) {
+            found.push(format!("{limit} has no test"));
         }
     }
     fail_if_any("limits", &found);
