@@ -10,7 +10,7 @@ use lyncpin::gateway::Options;
 use lyncpin::id::SessionId;
 use lyncpin::lab::pbx::{CallSeen, Reply, Request};
 
-use crate::raw::{HandMade, service};
+use crate::raw::{CSTA, HandMade, service, status_request};
 use crate::rig::{Rig, config_text, one_call, run, run_with, until};
 
 async fn kill(rig: &Rig, user: &RccUser) {
@@ -110,6 +110,76 @@ fn what_waits_in_the_mailbox_of_a_session_that_dies_is_answered() {
         }
         assert!(unheard > 0);
         made.bye().await;
+    });
+}
+
+/// Panics in the session's actor while it has a request with an old CSeq in hand: where that would be told.
+struct Grudge;
+
+impl tracing::Subscriber for Grudge {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target() == "lyncpin::actor::session"
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        struct Reason(bool);
+        impl tracing::field::Visit for Reason {
+            fn record_str(&mut self, _: &tracing::field::Field, value: &str) {
+                self.0 |= value == "late_cseq";
+            }
+            fn record_debug(&mut self, _: &tracing::field::Field, _: &dyn std::fmt::Debug) {}
+        }
+        let mut reason = Reason(false);
+        event.record(&mut reason);
+        assert!(!reason.0, "planted: the session dies of this input");
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[test]
+fn a_request_a_session_died_of_three_times_is_answered_500_and_the_dialog_goes_on() {
+    // On the calling thread, where the subscriber is.
+    run_with(&config_text("", ""), Options::default(), async |rig| {
+        let ((_one, carol), (_two, dave)) = (rig.user(3).await, rig.user(4).await);
+        carol.sign_in().await.unwrap();
+        dave.sign_in().await.unwrap();
+        let mut made = HandMade::sign_in(rig.address(), 2, "grudge").await;
+        assert_eq!(made.ask(&service("GetCSTAFeatures", "")).await.status(), Some(200));
+        let _grudge = tracing::subscriber::set_default(Grudge);
+        // pidgin-sipe's refresh: CSeq 1 again, another transaction.
+        let poison = |made: &HandMade, nth: u32| {
+            let invite = made.request("INVITE", 1, "INVITE", CSTA, &status_request(&made.line));
+            invite.replace("branch=z9hG4bKr1", &format!("branch=z9hG4bKpoison{nth}"))
+        };
+        let sessions = rig.gateway.node().sessions.get().unwrap();
+        for nth in 1..=3 {
+            assert_eq!(sessions.parked(), []);
+            made.raw.say(poison(&made, nth)).await;
+            until("it dies of it", || rig.counted("session", "died") == u64::from(nth)).await;
+            // Each life after it works.
+            assert_eq!(made.ask(&service("GetCSTAFeatures", "")).await.status(), Some(200), "life {nth}");
+        }
+        until("it is parked", || sessions.parked().len() == 1).await;
+        for nth in 4..=6 {
+            assert_eq!(made.raw.ask(poison(&made, nth)).await, Some(500));
+            assert_eq!(made.ask(&service("GetCSTAFeatures", "")).await.status(), Some(200));
+        }
+        let counted = ["died", "parked", "input_parked"].map(|name| rig.counted("session", name));
+        assert_eq!(counted, [3, 1, 3], "it died no more");
+        one_call(&carol, &dave).await;
+        for user in [&carol, &dave] {
+            assert_eq!(user.violations(), [], "{}", user.name());
+            user.sign_out().await.unwrap();
+        }
+        made.bye().await;
+        until("nothing is left of it", || sessions.parked().is_empty() && rig.sessions_count() == 0).await;
     });
 }
 
