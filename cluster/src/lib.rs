@@ -12,12 +12,15 @@ pub mod image;
 pub mod log;
 pub mod machine;
 pub mod memory;
+pub mod node;
+pub mod peer;
 pub mod raft;
 pub mod record;
 pub mod records;
 pub mod replica;
 pub mod standing;
 pub mod store;
+pub mod wire;
 
 pub use envelope::{EnvelopeError, Unknown};
 pub use machine::{Command, Machine, Reply, Snapshot};

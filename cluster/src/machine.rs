@@ -125,6 +125,11 @@ impl Machine {
         self.records.len()
     }
 
+    /// About what a snapshot takes.
+    pub fn bytes(&self) -> u64 {
+        self.records.values().map(|record| (record.key.len() + record.body.len() + 64) as u64).sum()
+    }
+
     /// Cheap in memory: the bodies are shared with the machine.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot {

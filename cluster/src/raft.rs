@@ -15,6 +15,7 @@ openraft::declare_raft_types!(
         Node = Voter,
 );
 
+pub type LeaderId = openraft::type_config::alias::LeaderIdOf<Types>;
 pub type LogId = openraft::type_config::alias::LogIdOf<Types>;
 pub type Entry = openraft::type_config::alias::EntryOf<Types>;
 pub type Vote = openraft::type_config::alias::VoteOf<Types>;

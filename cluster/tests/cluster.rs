@@ -1,0 +1,337 @@
+//! Two data nodes and a witness over loopback TCP, each with its own store.
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use lyncpin_cluster::node::{Node, NodeOptions, StartError};
+use lyncpin_cluster::peer::{Relay, Security};
+use lyncpin_cluster::raft::{Role, Voter};
+use lyncpin_cluster::replica::Timers;
+use lyncpin_cluster::{Change, Claims, Command, FencedStore, Incarnation, Notice, Refusal, Reply, Watched};
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep, timeout};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+struct Echo(u64);
+
+impl Relay for Echo {
+    fn heard(&self, from: u64, body: Vec<u8>) -> BoxFuture<'static, Result<Vec<u8>, String>> {
+        let own = self.0;
+        Box::pin(async move { Ok([format!("{from}>{own}:").as_bytes(), &body].concat()) })
+    }
+    fn status(&self) -> BoxFuture<'static, Vec<u8>> {
+        Box::pin(async { b"{}".to_vec() })
+    }
+}
+
+/// Voters 1 and 2 serve, 3 is the witness.
+struct Lab {
+    folders: BTreeMap<u64, TempDir>,
+    voters: BTreeMap<u64, Voter>,
+    nodes: BTreeMap<u64, Node>,
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn name(id: u64) -> String {
+    ["", "a", "b", "w"][id as usize % 4].to_owned()
+}
+
+fn voter(id: u64) -> Voter {
+    let role = if id == 3 { Role::Witness } else { Role::Data };
+    Voter { name: name(id), address: free_address().to_string(), role }
+}
+
+impl Lab {
+    async fn start() -> Self {
+        let voters: BTreeMap<u64, Voter> = (1..=3).map(|id| (id, voter(id))).collect();
+        let folders = (1..=3).map(|id| (id, tempfile::tempdir().unwrap())).collect();
+        let mut lab = Self { folders, voters, nodes: BTreeMap::new() };
+        let (a, b, w) = tokio::join!(lab.try_node(1), lab.try_node(2), lab.try_node(3));
+        lab.nodes = [(1, a), (2, b), (3, w)].into_iter().map(|(id, node)| (id, node.unwrap())).collect();
+        lab.leader().await;
+        lab
+    }
+
+    async fn try_node(&self, id: u64) -> Result<Node, StartError> {
+        let voter = &self.voters[&id];
+        Node::start(NodeOptions {
+            cluster_id: "contoso".into(),
+            id,
+            name: voter.name.clone(),
+            role: voter.role,
+            listen: voter.address.parse().unwrap(),
+            voters: self.voters.clone(),
+            joins: false,
+            folder: self.folders[&id].path().to_owned(),
+            security: Security::Loopback,
+            timers: Timers::DEFAULT,
+            runtime: tokio::runtime::Handle::current(),
+            relay: Arc::new(Echo(id)),
+        })
+        .await
+    }
+
+    async fn restart(&mut self, id: u64) {
+        let node = self.try_node(id).await.unwrap();
+        self.nodes.insert(id, node);
+    }
+
+    async fn crash(&mut self, id: u64) {
+        self.nodes.remove(&id).unwrap().halt().await;
+    }
+
+    fn node(&self, id: u64) -> &Node {
+        &self.nodes[&id]
+    }
+
+    /// The id of a data node that leads and may act.
+    async fn leader(&self) -> u64 {
+        self.until("a data node leads", || {
+            let leads = |node: &&Node| node.replica().is_leader() && node.id() != 3 && node.replica().may_act();
+            self.nodes.values().find(leads).map(Node::id)
+        })
+        .await
+    }
+
+    async fn until<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
+        let found = async {
+            loop {
+                if let Some(found) = look() {
+                    return found;
+                }
+                sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, found).await.unwrap_or_else(|_| {
+            let states: Vec<_> = self.nodes.values().map(Node::status).collect();
+            panic!("{what}: {states:#?}")
+        })
+    }
+
+    async fn lead(&self, id: u64) {
+        let leader = self.leader().await;
+        if leader != id {
+            self.node(leader).hand_over(id).await.unwrap();
+        }
+        self.until("it leads", || {
+            (self.node(id).replica().is_leader() && self.node(id).replica().may_act()).then_some(())
+        })
+        .await;
+    }
+}
+
+async fn put(node: &Node, writer: Incarnation, key: &str, expected: u64) -> Result<u64, Refusal> {
+    let change =
+        Change::Put { writer, key: key.into(), expected, claims: Claims::default(), body: vec![7; 300].into() };
+    match node.replica().propose(Command::Batch { changes: vec![change] }).await.expect("committed") {
+        Reply::Applied { versions } => Ok(versions[0]),
+        Reply::Refused { refusal, .. } => Err(refusal),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_put_to_any_voter_is_applied_on_all() {
+    let lab = Lab::start().await;
+    let a = lab.node(1).join().await.unwrap();
+    let b = lab.node(2).join().await.unwrap();
+    put(lab.node(1), a, "session/1", 0).await.unwrap();
+    let version = put(lab.node(2), b, "session/2", 0).await.unwrap();
+    for id in 1..=3 {
+        lab.node(id).replica().catch_up().await.unwrap();
+        let found = lab.node(id).replica().scan("session/");
+        assert_eq!(found.iter().map(|record| record.owner).collect::<Vec<_>>(), [a, b], "node {id}");
+    }
+    assert_eq!(put(lab.node(1), a, "session/2", version).await, Err(Refusal::NotOwner { owner: b }));
+    // The gateway's own words.
+    let link = lab.node(1).links().to(2).unwrap();
+    let said = link.ask(lyncpin_cluster::wire::Kind::Relay, b"INFO", PATIENCE).await.unwrap();
+    assert_eq!(said, b"1>2:INFO");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_leader_s_process_dies_the_other_owns_its_records_at_once() {
+    let mut lab = Lab::start().await;
+    let mut gaps = Vec::new();
+    for _ in 0..5 {
+        lab.lead(1).await;
+        let a = lab.node(1).join().await.unwrap();
+        let b = lab.node(2).join().await.unwrap();
+        let key = format!("session/{a}");
+        let version = put(lab.node(1), a, &key, 0).await.unwrap();
+        let mut watch = lab.node(2).replica().watch();
+        let died = Instant::now();
+        lab.crash(1).await;
+        let fenced = async {
+            loop {
+                if let Some(Watched::Notice(Notice::Fenced { incarnation, heir, .. })) = watch.next().await {
+                    return (incarnation, heir);
+                }
+            }
+        };
+        assert_eq!(timeout(PATIENCE, fenced).await.expect("fenced"), (a, b));
+        gaps.push(died.elapsed());
+        let record = lab.node(2).replica().read(&key).unwrap();
+        assert_eq!(record.owner, b);
+        assert!(record.version > version);
+        put(lab.node(2), b, &key, record.version).await.unwrap();
+        lab.restart(1).await;
+        // Whatever the dead one had still meant to say.
+        assert_eq!(put(lab.node(1), a, &key, version).await, Err(Refusal::Fenced { incarnation: a }));
+    }
+    gaps.sort();
+    println!("leader's process gone until its records belong to the other: {gaps:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_follower_s_process_dies_the_leader_owns_its_records() {
+    let mut lab = Lab::start().await;
+    lab.lead(2).await;
+    let a = lab.node(1).join().await.unwrap();
+    let b = lab.node(2).join().await.unwrap();
+    put(lab.node(1), a, "session/1", 0).await.unwrap();
+    let died = Instant::now();
+    lab.crash(1).await;
+    lab.until("its records move", || (lab.node(2).replica().read("session/1")?.owner == b).then_some(())).await;
+    println!("follower's process gone until its records belong to the leader: {:?}", died.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_without_the_others_may_not_act_and_refuses_definitely() {
+    let mut lab = Lab::start().await;
+    lab.lead(1).await;
+    let a = lab.node(1).join().await.unwrap();
+    lab.crash(2).await;
+    lab.crash(3).await;
+    lab.until("its lease runs out", || (!lab.node(1).replica().may_act()).then_some(())).await;
+    let change =
+        Change::Put { writer: a, key: "k".into(), expected: 0, claims: Claims::default(), body: vec![].into() };
+    let refused = lab.node(1).replica().propose(Command::Batch { changes: vec![change] }).await;
+    assert!(refused.is_err(), "{refused:?}");
+    lab.restart(3).await;
+    lab.until("it may act again", || lab.node(1).replica().may_act().then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_witness_leads_for_a_moment_when_it_alone_has_the_newest_log() {
+    let mut lab = Lab::start().await;
+    lab.lead(1).await;
+    let a = lab.node(1).join().await.unwrap();
+    lab.crash(2).await;
+    for n in 0..50 {
+        put(lab.node(1), a, &format!("session/{n}"), 0).await.unwrap();
+    }
+    lab.crash(1).await;
+    lab.restart(2).await;
+    assert_eq!(lab.leader().await, 2);
+    lab.node(2).replica().catch_up().await.unwrap();
+    assert_eq!(lab.node(2).replica().scan("session/").len(), 50, "nothing that was acknowledged is lost");
+    let b = lab.node(2).join().await.unwrap();
+    lab.until("the dead one's records move", || {
+        lab.node(2).replica().scan("session/").iter().all(|record| record.owner == b).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_of_them_come_back_with_what_was_acknowledged() {
+    let mut lab = Lab::start().await;
+    let a = lab.node(1).join().await.unwrap();
+    for n in 0..20 {
+        put(lab.node(1), a, &format!("session/{n}"), 0).await.unwrap();
+    }
+    for id in 1..=3 {
+        lab.crash(id).await;
+    }
+    for id in 1..=3 {
+        lab.restart(id).await;
+    }
+    lab.leader().await;
+    for id in 1..=3 {
+        lab.node(id).replica().catch_up().await.unwrap();
+        assert_eq!(lab.node(id).replica().scan("session/").len(), 20, "node {id}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_whose_store_is_gone_does_not_vote() {
+    let mut lab = Lab::start().await;
+    let a = lab.node(1).join().await.unwrap();
+    put(lab.node(1), a, "session/1", 0).await.unwrap();
+    // The others have a store when they start again, and say so.
+    for id in 1..=3 {
+        lab.crash(id).await;
+    }
+    lab.restart(1).await;
+    lab.restart(3).await;
+    lab.folders.insert(2, tempfile::tempdir().unwrap());
+    let refused = lab.try_node(2).await.map(|node| node.id());
+    assert!(matches!(refused, Err(StartError::Wiped { id: 2, .. })), "{refused:?}");
+    lab.leader().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dead_voter_is_replaced_by_one_with_a_new_id() {
+    let mut lab = Lab::start().await;
+    lab.lead(1).await;
+    let a = lab.node(1).join().await.unwrap();
+    put(lab.node(1), a, "session/1", 0).await.unwrap();
+    lab.crash(2).await;
+    lab.node(1).remove(2).await.unwrap();
+    let four = Voter { name: "b".into(), address: free_address().to_string(), role: Role::Data };
+    lab.voters.remove(&2);
+    lab.voters.insert(4, four.clone());
+    lab.folders.insert(4, tempfile::tempdir().unwrap());
+    let new = Node::start(NodeOptions {
+        cluster_id: "contoso".into(),
+        id: 4,
+        name: "b".into(),
+        role: Role::Data,
+        listen: four.address.parse().unwrap(),
+        voters: lab.voters.clone(),
+        joins: true,
+        folder: lab.folders[&4].path().to_owned(),
+        security: Security::Loopback,
+        timers: Timers::DEFAULT,
+        runtime: tokio::runtime::Handle::current(),
+        relay: Arc::new(Echo(4)),
+    })
+    .await
+    .unwrap();
+    lab.node(1).add(4, four).await.unwrap();
+    lab.nodes.insert(4, new);
+    lab.lead(4).await;
+    assert_eq!(lab.node(4).replica().scan("session/").len(), 1);
+    let b = lab.node(4).join().await.unwrap();
+    put(lab.node(4), b, "session/2", 0).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planned_handover_loses_no_command() {
+    let lab = Lab::start().await;
+    lab.lead(1).await;
+    let a = lab.node(1).join().await.unwrap();
+    let writing = async {
+        for n in 0..300 {
+            put(lab.node(1), a, &format!("session/{n}"), 0).await.unwrap();
+        }
+    };
+    let moving = async {
+        for to in [2, 1, 2, 1] {
+            sleep(Duration::from_millis(30)).await;
+            let leader = lab.leader().await;
+            lab.node(leader).hand_over(to).await.unwrap();
+            lab.leader().await;
+        }
+    };
+    tokio::join!(writing, moving);
+    lab.node(2).replica().catch_up().await.unwrap();
+    assert_eq!(lab.node(2).replica().scan("session/").len(), 300);
+}
