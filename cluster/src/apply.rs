@@ -56,6 +56,7 @@ impl RaftStateMachine<Types> for Applier {
                 }
             };
             self.applied = Some(id);
+            self.records.applied_up_to(id.index());
             if let Some(responder) = responder {
                 responder.send(reply);
             }
@@ -77,6 +78,7 @@ impl RaftStateMachine<Types> for Applier {
         self.shelf.save(meta.clone(), image.clone()).await?;
         self.records.install(image.snapshot().clone());
         self.applied = meta.last_log_id;
+        self.records.applied_up_to(meta.last_log_id.map_or(0, |id| id.index()));
         self.membership = meta.last_membership.clone();
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::machine::{Command, Machine, Reply, Snapshot};
 use crate::record::{Change, Record};
@@ -12,12 +12,14 @@ use crate::store::{Member, Notice, Watch};
 pub struct Records {
     machine: RwLock<Machine>,
     notices: broadcast::Sender<Notice>,
+    /// Index of the last entry applied.
+    applied: watch::Sender<u64>,
 }
 
 impl Records {
     pub fn new(machine: Machine) -> Self {
         let (notices, _) = broadcast::channel(Watch::NOTICES_MAX);
-        Self { machine: RwLock::new(machine), notices }
+        Self { machine: RwLock::new(machine), notices, applied: watch::Sender::new(0) }
     }
 
     pub fn apply(&self, command: Command) -> Reply {
@@ -39,6 +41,21 @@ impl Records {
         let mut machine = self.machine.write().unwrap_or_else(PoisonError::into_inner);
         *machine = Machine::restore(snapshot);
         let _ = self.notices.send(Notice::Replaced);
+    }
+
+    /// Everything up to this entry can be read.
+    pub fn applied_up_to(&self, index: u64) {
+        self.applied.send_if_modified(|applied| {
+            let rises = *applied < index;
+            *applied = index.max(*applied);
+            rises
+        });
+    }
+
+    /// Waits until this entry can be read.
+    pub async fn applied(&self, index: u64) {
+        // Err cannot be: the sender is ours.
+        let _ = self.applied.subscribe().wait_for(|applied| *applied >= index).await;
     }
 
     pub fn machine(&self) -> RwLockReadGuard<'_, Machine> {

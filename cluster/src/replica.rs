@@ -62,7 +62,11 @@ pub trait Peers: Send + Sync + 'static {
 /// What became of a command at the node it was put to.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Proposed {
-    Reply(Reply),
+    /// `index`: of its entry in the log.
+    Reply {
+        reply: Reply,
+        index: u64,
+    },
     /// Definite: that node does not lead. `leader`: who does, as far as it knows.
     Elsewhere {
         leader: Option<u64>,
@@ -168,7 +172,7 @@ impl Replica {
     /// Puts a command to the log if this node leads.
     pub async fn propose_here(&self, command: Command) -> Proposed {
         match self.0.raft.client_write(command).await {
-            Ok(written) => Proposed::Reply(written.data),
+            Ok(written) => Proposed::Reply { index: written.log_id.index(), reply: written.data },
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
                 Proposed::Elsewhere { leader: forward.leader_id.filter(|leader| *leader != self.0.id) }
             }
@@ -203,11 +207,21 @@ impl Replica {
                 Some(leader) if leader == self.0.id => {
                     tokio::time::timeout_at(deadline, self.propose_here(command.clone())).await
                 }
-                Some(leader) => tokio::time::timeout_at(deadline, self.0.peers.propose(leader, command.clone())).await,
+                Some(leader) => {
+                    let asked = self.0.peers.propose(leader, command.clone());
+                    tokio::select! {
+                        asked = tokio::time::timeout_at(deadline, asked) => asked,
+                        () = self.deposed(leader) => Ok(Proposed::Failed(CommitError::Lost)),
+                    }
+                }
                 None => Ok(Proposed::Elsewhere { leader: None }),
             };
             match proposed {
-                Ok(Proposed::Reply(reply)) => return Ok(reply),
+                Ok(Proposed::Reply { reply, index }) => {
+                    // What was committed elsewhere is a message away from being readable here.
+                    let applied = tokio::time::timeout_at(deadline, self.0.records.applied(index)).await;
+                    return applied.map(|()| reply).map_err(|_| CommitError::TimedOut);
+                }
                 Ok(Proposed::Failed(error)) if error != CommitError::NoQuorum => return Err(error),
                 Ok(Proposed::Elsewhere { leader: Some(other) }) if leader != Some(other) => hint = Some(other),
                 Ok(_) => {
@@ -221,12 +235,25 @@ impl Replica {
         }
     }
 
+    /// Resolves when another node leads: the one that was asked may be frozen, and its answer may never come.
+    async fn deposed(&self, asked: u64) {
+        loop {
+            tokio::time::sleep(Duration::from_millis(NO_LEADER_PAUSE_MS)).await;
+            if self.leader().is_some_and(|leader| leader != asked) {
+                return;
+            }
+        }
+    }
+
     async fn follow_up(&self) -> Result<(), CommitError> {
         let deadline = Instant::now() + Duration::from_millis(PROPOSAL_MS);
         let index = loop {
             let asked = match self.leader() {
                 Some(leader) if leader == self.0.id => self.read_index_here().await,
-                Some(leader) => self.0.peers.read_index(leader).await,
+                Some(leader) => tokio::select! {
+                    asked = self.0.peers.read_index(leader) => asked,
+                    () = self.deposed(leader) => Err(CommitError::NoQuorum),
+                },
                 None => Err(CommitError::NoQuorum),
             };
             match asked {
@@ -237,14 +264,8 @@ impl Replica {
             }
         };
         let Some(index) = index else { return Ok(()) };
-        let left = deadline.saturating_duration_since(Instant::now());
-        self.0
-            .raft
-            .wait(Some(left))
-            .applied_index_at_least(Some(index), "catch up")
-            .await
-            .map(drop)
-            .map_err(|_| CommitError::TimedOut)
+        let applied = tokio::time::timeout_at(deadline, self.0.records.applied(index)).await;
+        applied.map_err(|_| CommitError::TimedOut)
     }
 
     /// Runs on the consensus runtime, whoever asks.

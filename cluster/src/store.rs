@@ -16,8 +16,7 @@ use crate::record::{Incarnation, Record};
 
 /// The store as one node sees it. Object-safe, so that what stands beneath does not show in the gateway's types.
 pub trait FencedStore: Send + Sync {
-    /// Puts a command to the cluster. Resolves when it is committed; it is applied here a moment later at most, and
-    /// `catch_up` waits for that. Whether or not the returned value
+    /// Puts a command to the cluster. Resolves when it is committed and can be read here. Whether or not the returned value
     /// is awaited, the command is on its way; dropping it makes the outcome unknown to the caller only.
     fn propose(&self, command: Command) -> Pending<Reply>;
 

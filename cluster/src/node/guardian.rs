@@ -1,6 +1,6 @@
 //! What a data node does when another one dies: at once when the death is proven, after the lease when there is silence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use openraft::Instant as _;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::Node;
 use crate::machine::{Command, Reply};
 use crate::raft::Role;
+use crate::record::Incarnation;
 use crate::replica::Proposed;
 use crate::store::{FencedStore, Member};
 
@@ -22,13 +23,15 @@ const FENCE_MARGIN_MS: u64 = 100;
 /// Deaths and silences by node id.
 struct Guardian {
     node: Node,
-    /// When the death was proven. An answer since then disproves it.
-    dead: BTreeMap<u64, Instant>,
+    /// Lives that ended with a process: a node that is started anew has another one, and is not meant.
+    dead: BTreeSet<Incarnation>,
+    /// When each life was seen first: its silence counts from then.
+    seen: BTreeMap<Incarnation, Instant>,
     leads_since: Option<Instant>,
 }
 
 pub async fn watch(node: Node, mut deaths: mpsc::Receiver<u64>) {
-    let mut guardian = Guardian { node, dead: BTreeMap::new(), leads_since: None };
+    let mut guardian = Guardian { node, dead: BTreeSet::new(), seen: BTreeMap::new(), leads_since: None };
     let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
     loop {
         tokio::select! {
@@ -43,7 +46,9 @@ impl Guardian {
     /// The process is gone and its kernel lives. If it led, an election begins at once, although its lease runs: that lease
     /// guards against a leader who may still act, and this one cannot.
     async fn died(&mut self, id: u64) {
-        self.dead.insert(id, Instant::now());
+        let name = self.node.voters().get(&id).map(|voter| voter.name.clone());
+        let lives = self.node.replica().members().into_iter().filter(|member| Some(&*member.node) == name.as_deref());
+        self.dead.extend(lives.map(|member| member.incarnation));
         let raft = self.node.replica().raft();
         let (leader, vote) = {
             let metrics = raft.metrics();
@@ -81,6 +86,8 @@ impl Guardian {
         if !members.iter().any(|member| member.incarnation == heir) {
             return;
         }
+        self.seen.retain(|incarnation, _| members.iter().any(|member| member.incarnation == *incarnation));
+        self.dead.retain(|incarnation| members.iter().any(|member| member.incarnation == *incarnation));
         let acks = {
             let metrics = replica.raft().metrics();
             let metrics = metrics.borrow_watched();
@@ -96,17 +103,13 @@ impl Guardian {
             }
             let id = voters.iter().find(|(_, voter)| *voter.name == *node).map(|(id, _)| *id);
             let silence = id.and_then(|id| acks.get(&id).copied().flatten());
-            if let (Some(id), Some(silence)) = (id, silence)
-                && self.dead.get(&id).is_some_and(|died| died.elapsed() > silence)
-            {
-                // It has answered since.
-                self.dead.remove(&id);
-            }
-            let is_dead = id.is_none_or(|id| self.dead.contains_key(&id));
-            let is_silent = silence.unwrap_or_else(|| leads_since.elapsed()) > fence_after;
-            if is_dead || (is_silent && leads_since.elapsed() > fence_after) {
+            let known_for = self.seen.entry(incarnation).or_insert_with(Instant::now).elapsed();
+            // No node has this name any more.
+            let is_dead = id.is_none() || self.dead.contains(&incarnation);
+            let silence = silence.unwrap_or(Duration::MAX).min(known_for).min(leads_since.elapsed());
+            if is_dead || silence > fence_after {
                 let command = Command::Fence { incarnation, heir };
-                if let Proposed::Reply(Reply::Fenced { moved }) = replica.propose_here(command).await {
+                if let Proposed::Reply { reply: Reply::Fenced { moved }, .. } = replica.propose_here(command).await {
                     let why = if is_dead { "its process is gone" } else { "it is silent" };
                     tracing::warn!(%node, %incarnation, moved, why, "a node was fenced; its records are ours");
                 }

@@ -19,7 +19,7 @@ const HELLO_BYTES_MAX: usize = 16 * 1024;
 const OUTBOX_MAX: usize = 1_024;
 /// After a failed attempt questions fail at once for this long.
 const BACKOFF_MIN_MS: u64 = 10;
-const BACKOFF_MAX_MS: u64 = 500;
+const BACKOFF_MAX_MS: u64 = 100;
 /// A listener may close after its connections: a refusal within these tries still means that the process is gone.
 const DEATH_TRIES: u32 = 40;
 const DEATH_PAUSE_MS: u64 = 1;
@@ -239,9 +239,9 @@ impl Shared {
                     let _ = deaths.try_send(self.options.to);
                     return;
                 }
-                // The listener lives yet; it closes after the connections, if it does.
-                Ok(Ok(_)) => sleep(Duration::from_millis(DEATH_PAUSE_MS)).await,
-                _ => return,
+                // The listener lives yet, or is just closing; it closes after the connections, if it does.
+                Ok(_) => sleep(Duration::from_millis(DEATH_PAUSE_MS)).await,
+                Err(_) => return,
             }
         }
     }
