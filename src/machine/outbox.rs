@@ -77,6 +77,10 @@ pub struct Outbox {
     pub waiting: VecDeque<Outgoing>,
     /// Set while a rest goes on over several attempts of one event.
     pub rested_ms: u64,
+    /// The event that waits to be sent again has its CSeq already: it may have arrived in a former life of this session, and
+    /// the far side takes only the same number for the same event.
+    #[serde(default)]
+    pub is_numbered: bool,
     /// Call events were dropped: reconcile when the lane is free.
     pub is_stale: bool,
     /// The route was repaired and nothing has arrived since.

@@ -250,6 +250,7 @@ impl Session {
 
     /// Ends the dialog from our side (RFC 3261 §15.1.1), best effort.
     fn bye(&mut self, cx: Context<'_>, why: EndReason, effects: &mut Vec<Effect>) {
+        self.give_up_number();
         let (message, next_hop) = self.dialog.request("BYE", cx.rules, None, true);
         effects.push(Effect::Send { message, next_hop });
         effects.push(Effect::End(why));

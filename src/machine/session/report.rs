@@ -104,6 +104,9 @@ impl Session {
     /// A monitor is gone: its events are not told any more, not even the one that rests between two attempts.
     pub(super) fn drop_events_of(&mut self, gone: &str) {
         self.outbox.drop_events(|outgoing| matches!(outgoing, Outgoing::Event { xref, .. } if xref == gone));
+        if self.outbox.returned.is_none() && !matches!(self.outbox.lane, Lane::Resting { .. }) {
+            self.give_up_number();
+        }
     }
 
     pub(super) fn start_keepalive(&mut self, cx: Context<'_>) {
@@ -139,7 +142,18 @@ impl Session {
         self.outbox.is_stale |= is_stale;
     }
 
+    /// A number that was kept for an event is not given to anything else.
+    pub(super) fn give_up_number(&mut self) {
+        if std::mem::take(&mut self.outbox.is_numbered) {
+            self.dialog.local_cseq += 1;
+        }
+    }
+
     fn send(&mut self, cx: Context<'_>, outgoing: Outgoing, effects: &mut Vec<Effect>) {
+        match outgoing {
+            Outgoing::RepairRoute => self.give_up_number(),
+            _ => self.outbox.is_numbered = false,
+        }
         let (message, next_hop) = match &outgoing {
             Outgoing::Event { xref, body } => {
                 let is_first = self.monitors.first().is_some_and(|monitor| monitor.xref == *xref);
@@ -268,7 +282,12 @@ impl Session {
         match std::mem::take(&mut self.outbox.lane) {
             Lane::InFlight(flight) if flight.cseq == cseq => match flight.outgoing {
                 Outgoing::RepairRoute => effects.push(Effect::End(EndReason::RouteLost)),
-                outgoing => self.rest(cx, outgoing),
+                outgoing if self.is_wanted(&outgoing) => {
+                    self.dialog.local_cseq = cseq - 1;
+                    self.outbox.is_numbered = true;
+                    self.rest(cx, outgoing);
+                }
+                _ => {}
             },
             lane => self.outbox.lane = lane,
         }
