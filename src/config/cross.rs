@@ -23,6 +23,7 @@ pub(super) fn check(config: &Config, lines: &Lines, told: &[Problem]) -> Vec<Pro
     peers(config, &mut found);
     tls(config, &mut found);
     links(config, &mut found);
+    super::voters::check(config, &mut found);
     bounds(config, &mut found);
     profiles(config, &mut found);
     found.retain(|problem| !told.iter().any(|other| other.is_fault() && is_within(&other.key, &problem.key)));
@@ -160,7 +161,7 @@ fn tls(config: &Config, found: &mut Vec<Problem>) {
 }
 
 fn links(config: &Config, found: &mut Vec<Problem>) {
-    if config.cti.is_empty() && !config.lab.embedded_pbx {
+    if config.cti.is_empty() && !config.lab.embedded_pbx && !config.is_witness() {
         found.push(
             Problem::fault("no_link", "cti")
                 .allowed("without a CTI link nobody can be served")

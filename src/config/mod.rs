@@ -4,6 +4,7 @@
 //! Reading goes on after a fault, so one run tells every fault. Unknown keys are faults. Secrets are only named here.
 
 mod address;
+mod cluster;
 mod cross;
 mod cti;
 mod load;
@@ -14,8 +15,10 @@ mod secret;
 mod section;
 mod sip;
 mod value;
+mod voters;
 
 pub use address::{CtiAddress, Dialect, Host, ListenAddress, Network, PeerName, Security, Unfit};
+pub use cluster::{Cluster, ClusterTls, Pace, Voter, VoterRole};
 pub use cti::{Cti, LINKS_MAX};
 pub use load::{CONFIG_BYTES_MAX, Checked, check, examine, examine_users, load, reference};
 pub use problem::{Problem, Severity, sort};

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cluster::{Cluster, VoterRole};
 use super::cti::Cti;
 use super::profile::Profile;
 use super::reader::settings;
@@ -12,6 +13,7 @@ settings! {
     /// The configuration of one node: everything a file may hold, checked.
     pub struct Config {
         node: Node = Node::default();
+        cluster: Cluster = Cluster::default();
         sip: Sip = Sip::default();
         cti: Vec<Cti> = Vec::new();
         users: Users = Users::default();
@@ -27,7 +29,7 @@ settings! {
     pub struct Node {
         /// Its number, its own within the pair.
         id: u32 = 1, 1 to 255;
-        /// Where it keeps what must survive a restart. Not used yet: one node alone keeps its records in memory.
+        /// Where it keeps what must survive a restart. A node alone keeps its records in memory.
         data_dir: PathBuf = PathBuf::from("data");
     }
 }
@@ -140,6 +142,11 @@ impl Config {
         }
     }
 
+    /// Whether this node is a witness, which serves nobody.
+    pub fn is_witness(&self) -> bool {
+        self.cluster.voter.iter().any(|voter| voter.id == self.node.id && voter.role == VoterRole::Witness)
+    }
+
     /// What holds for a client: the profile with the longest matching prefix, else the defaults.
     pub fn profile_for(&self, user_agent: &str) -> Profile {
         let matching = self.profile.iter().filter(|profile| user_agent.starts_with(&profile.user_agent));
@@ -149,7 +156,9 @@ impl Config {
     /// Makes every path that is not absolute start at `folder`.
     pub fn rebase(&mut self, folder: &Path) {
         let tls = &mut self.sip.tls;
-        let optional = [&mut tls.cert, &mut tls.key, &mut tls.ca, &mut self.users.file].into_iter();
+        let voter = &mut self.cluster.tls;
+        let own = [&mut tls.cert, &mut tls.key, &mut tls.ca, &mut self.users.file];
+        let optional = own.into_iter().chain([&mut voter.cert, &mut voter.key, &mut voter.ca]);
         let secrets = self.cti.iter_mut().map(|link| &mut link.password_file);
         for path in optional.chain(secrets).flatten() {
             *path = folder.join(&*path);
