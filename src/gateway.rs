@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::actor::adoption::{adopt, attend};
 use crate::actor::book::Book;
 use crate::actor::child::{Exit, StopSignal};
 use crate::actor::door;
@@ -25,10 +26,11 @@ use crate::actor::intensity::Intensity;
 use crate::actor::link::LinkActor;
 use crate::actor::links::{LinkMail, Links};
 use crate::actor::node::{Arrivals, Connect, Node};
+use crate::actor::relay::Hearing;
 use crate::actor::spec::ChildSpec;
 use crate::actor::supervisor::{Ended, Strategy, Supervisor};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::{self, Cluster, Config};
 use crate::csta::Features;
 use crate::cti::{LinkConfig, TcpConnector};
 use crate::directory::{DirectoryWatch, Reload};
@@ -39,6 +41,7 @@ use crate::machine::link::LinkState;
 use crate::machine::profile::Switches;
 use crate::machine::rules::{IDLE_EXPIRES_S, INFO_TIMEOUT_MS, OUT_OF_SERVICE_AFTER_MS, Rules, STATUS_GRACE_MS};
 use crate::sip::stream::Limits;
+use crate::store::pair::{Pair, PairError};
 use crate::store::{CommitRefused, MemoryStore, Records};
 use crate::telemetry::Counters;
 use crate::transport::{
@@ -71,6 +74,8 @@ pub enum StartError {
     },
     #[error("the simulated PBX does not start")]
     Lab(#[from] crate::lab::pbx::StartError),
+    #[error(transparent)]
+    Pair(#[from] PairError),
     #[error("the record store does not take this node")]
     Store(#[from] CommitRefused),
     #[error("no [[cti]] link is configured, or more than eight")]
@@ -93,6 +98,8 @@ pub struct Options {
 /// A running node.
 pub struct Gateway {
     node: Arc<Node>,
+    /// Why this node must end, once it must: it was fenced, or its store failed.
+    over: watch::Receiver<Option<String>>,
     crew: Crew,
     addresses: Vec<SocketAddr>,
     pbx: Option<PbxLab>,
@@ -100,6 +107,9 @@ pub struct Gateway {
     tree: tokio::task::JoinHandle<Ended>,
     sessions: tokio::task::JoinHandle<Ended>,
 }
+
+/// Flow numbers of one life of a node.
+const FLOWS_BITS: u32 = 40;
 
 /// The threads flows and sessions live on.
 #[derive(Clone)]
@@ -162,13 +172,21 @@ impl Gateway {
         let addresses: Vec<SocketAddr> = listeners.iter().map(Listener::address).collect();
         let bound_port = addresses.first().map_or(5060, SocketAddr::port);
         let connect = options.connect.unwrap_or_else(|| network(engines.client()));
-        let records = Records::join(Arc::new(MemoryStore::new()), &format!("node{}", config.node.id)).await?;
+        let pair = match config.cluster.voter.is_empty() {
+            true => None,
+            false => Some(Pair::start(&config).await?),
+        };
+        let records = match &pair {
+            Some(pair) => pair.join().await?,
+            None => Records::join(Arc::new(MemoryStore::new()), &Cluster::voter_name(config.node.id)).await?,
+        };
+        let flows = Flows::starting_at(records.incarnation().0 << FLOWS_BITS);
         let node = Arc::new(Node {
             rules: ArcSwap::from_pointee(rules(&config, directory.current(), bound_port)),
             clock: Clock::start(),
             records,
             book: Book::default(),
-            flows: Flows::default(),
+            flows,
             links: Links::new(config.cti.iter().map(|link| link.name.clone()))?,
             counters: Counters::default(),
             connect,
@@ -177,6 +195,8 @@ impl Gateway {
             is_draining: AtomicBool::new(false),
             sessions: OnceLock::new(),
             arrivals: Arrivals::default(),
+            pair,
+            far_flows: Default::default(),
             unheard: Default::default(),
         });
         let crew = Crew::new(options.arbiters);
@@ -193,13 +213,19 @@ impl Gateway {
             plan = plan.child(certificates_child(child, &config, engine));
         }
         let tree = plan.start().await?;
+        let (tell_over, over) = watch::channel(None);
+        if let Some(pair) = &node.pair {
+            pair.listen(Arc::new(Hearing(Arc::downgrade(&node))));
+            adopt(&node).await;
+            actix_rt::spawn(attend(node.clone(), pair.clone(), tell_over));
+        }
         for listener in listeners {
             actix_rt::spawn(accept(listener, node.clone(), crew.clone()));
         }
         let (stop, signal) = StopSignal::new();
         let tree = actix_rt::spawn(tree.run(signal.clone()));
         let sessions = actix_rt::spawn(sessions.run(signal));
-        Ok(Self { node, crew, addresses, pbx, stop, tree, sessions })
+        Ok(Self { node, over, crew, addresses, pbx, stop, tree, sessions })
     }
 
     /// Where the listeners are bound, in configured order.
@@ -228,8 +254,21 @@ impl Gateway {
 
     /// Resolves when a part of the gateway failed for good: the process should end.
     pub async fn failed(&mut self) {
-        // A cancelled tree is one that nobody runs any more, which is the same.
-        let _ = (&mut self.tree).await;
+        let over = async {
+            // Err: nobody will ever tell.
+            let told = self.over.wait_for(Option::is_some).await.map(|why| why.clone());
+            match told {
+                Ok(why) => {
+                    error!(reason = why.unwrap_or_default(), "this node ends; started anew it goes on with a new life")
+                }
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // A cancelled tree is one that nobody runs any more, which is the same.
+            _ = &mut self.tree => {}
+            () = over => {}
+        }
     }
 
     /// Ends everything, sockets last.
@@ -240,6 +279,9 @@ impl Gateway {
         let _ = tokio::time::timeout(Duration::from_secs(10), self.sessions).await;
         let _ = tokio::time::timeout(Duration::from_secs(10), self.tree).await;
         self.node.flows.close_all();
+        if let Some(pair) = &self.node.pair {
+            pair.stop().await;
+        }
         if let Some(pbx) = self.pbx {
             pbx.stop().await;
         }

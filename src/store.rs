@@ -1,6 +1,8 @@
 //! The node's memory: typed records over the fenced store. The only file that names both what the machines remember
 //! and the cluster crate.
 
+pub mod pair;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -138,6 +140,16 @@ impl Records {
     /// Every record of a prefix, in order of keys, whoever owns it; one that cannot be read does not hide the others.
     pub fn load_all<T: RecordBody>(&self, prefix: &str) -> impl Iterator<Item = Result<Loaded<T>, Unreadable>> {
         self.0.store.scan(prefix).into_iter().map(|record| self.open(record))
+    }
+
+    /// Who owns a record, as this node knows it.
+    pub fn owner_of(&self, key: &str) -> Option<Incarnation> {
+        self.0.store.read(key).map(|record| record.owner)
+    }
+
+    /// The node that lives as this incarnation.
+    pub fn node_of(&self, incarnation: Incarnation) -> Option<Arc<str>> {
+        self.0.store.members().into_iter().find(|member| member.incarnation == incarnation).map(|member| member.node)
     }
 
     fn open<T: RecordBody>(&self, record: Record) -> Result<Loaded<T>, Unreadable> {

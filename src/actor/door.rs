@@ -78,16 +78,25 @@ fn take(node: &Arc<Node>, flow: &FlowHandle, message: Box<Message>) {
     if message.method().is_none() {
         node.counters.responses.fetch_add(1, Ordering::Relaxed);
         // Our tag stands in From: the request was ours. Nobody waits for an answer to an answer.
-        if let Some(session) =
-            message.headers.from().ok().and_then(|from| from.tag().and_then(|tag| node.book.session(tag)))
-        {
-            let _ = session.hand_in(node, flow.id, message);
+        let tag = message.headers.from().ok().and_then(|from| from.tag().map(str::to_owned));
+        match tag.and_then(|tag| node.book.session(&tag)) {
+            Some(session) => {
+                let _ = session.hand_in(node, flow.id, message);
+            }
+            None if node.pair.is_some() => unheard::keep(node, flow.id, message),
+            None => {}
         }
         return;
     }
     node.counters.requests.fetch_add(1, Ordering::Relaxed);
+    if !node.may_act() {
+        return without_quorum(node, flow, &message);
+    }
     if let Some(session) = session_of(node, &message) {
         return pass_on(node, flow, &session, message);
+    }
+    if node.pair.is_some() && session_at(node, &message).is_some() {
+        return unheard::keep(node, flow.id, message);
     }
     match outside(&node.rules.load(), flow.id, &message, node.is_draining()) {
         Outside::Ignore => {}
@@ -134,6 +143,27 @@ fn pass_on(node: &Arc<Node>, flow: &FlowHandle, session: &Seat, message: Box<Mes
     }
 }
 
+/// No quorum has been heard for a lease: another node may act in this one's place. The far side goes there.
+fn without_quorum(node: &Arc<Node>, flow: &FlowHandle, request: &Message) {
+    node.counters.count("sip", "no_quorum");
+    refuse_for_now(node, flow.id, request);
+}
+
+/// As `session_named`, also when it is served by nobody here: then its tag, which is the session's name, says which.
+pub(super) fn session_at(node: &Node, message: &Message) -> Option<SessionId> {
+    session_named(node, message).or_else(|| {
+        let ours = if message.method().is_none() { message.headers.from() } else { message.headers.to() };
+        let tag = ours.ok()?.tag()?.to_owned();
+        let may_be = tag.len() == TAG_BYTES && tag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (may_be && node.pair.is_some()).then(|| SessionId::new(tag))
+    })
+}
+
+/// Whether this node owns a session's record.
+pub(super) fn is_ours(node: &Node, id: &SessionId) -> bool {
+    node.records.owner_of(&SessionActor::key(id)) == Some(node.records.incarnation())
+}
+
 /// The session a message of a dialog belongs to.
 pub(super) fn session_named(node: &Node, message: &Message) -> Option<SessionId> {
     let ours = if message.method().is_none() { message.headers.from() } else { message.headers.to() };
@@ -150,12 +180,24 @@ pub(super) fn refuse_unheard(node: &Node, flow: FlowId, request: &Message) {
     if matches!(request.method(), None | Some("ACK" | "BENOTIFY")) {
         return;
     }
+    if session_named(node, request).is_some_and(|id| node.book.session(id.as_str()).is_some())
+        || session_at(node, request).is_some_and(|id| node.records.owner_of(&SessionActor::key(&id)).is_some())
+    {
+        return refuse_for_now(node, flow, request);
+    }
+    if let Ok(open) = Open::of(flow, request) {
+        node.flows.send(flow, open.response_481(&node.rules.load()).to_bytes());
+    }
+}
+
+/// 503: the same request may be answered in a moment.
+pub(super) fn refuse_for_now(node: &Node, flow: FlowId, request: &Message) {
+    if matches!(request.method(), None | Some("ACK" | "BENOTIFY")) {
+        return;
+    }
     let Ok(open) = Open::of(flow, request) else { return };
     let rules = node.rules.load();
-    let response = match session_named(node, request) {
-        Some(_) => unavailable(Context { rules: &rules, now: node.clock.now() }, &open, 1),
-        None => open.response_481(&rules),
-    };
+    let response = unavailable(Context { rules: &rules, now: node.clock.now() }, &open, 1);
     node.flows.send(flow, response.to_bytes());
 }
 
@@ -200,10 +242,10 @@ fn arrive(node: &Arc<Node>, flow: &FlowHandle, invite: Box<Message>, open: Open)
             let commit = node.records.commit(&key, 0, SessionActor::claims(&session), &*session);
             let (node, flow) = (node.clone(), flow.clone());
             match commit.now() {
-                Ok(done) => arrived(&node, &flow, &session, effects, &open, done),
+                Ok(done) => arrived(&node, &flow, &session, effects, (&open, invite), done),
                 Err(commit) => {
                     actix_rt::spawn(async move {
-                        arrived(&node, &flow, &session, effects, &open, commit.await);
+                        arrived(&node, &flow, &session, effects, (&open, invite), commit.await);
                     });
                 }
             }
@@ -216,7 +258,7 @@ fn arrived(
     flow: &FlowHandle,
     session: &Session,
     effects: Vec<Effect>,
-    open: &Open,
+    (open, invite): (&Open, Box<Message>),
     done: Result<u64, CommitRefused>,
 ) {
     let rules = node.rules.load();
@@ -247,8 +289,12 @@ fn arrived(
                 flow.outgoing.push(response.to_bytes());
             }
         }
-        // The same INVITE was faster on another flow; its repetition gets the recorded answer.
-        Err(CommitRefused::Refused(StoreRefusal::Claimed { .. })) => {}
+        // The same INVITE was faster on another flow, perhaps of another node; it gets the recorded answer.
+        Err(CommitRefused::Refused(StoreRefusal::Claimed { holder_key, .. })) => {
+            if let Some(id) = holder_key.strip_prefix("session/") {
+                unheard::keep_for(node, SessionId::new(id), flow.id, invite);
+            }
+        }
         Err(other) => {
             warn!(user = %session.appearance.sip, reason = %other, "sign-in not committed");
             flow.outgoing.push(unavailable(cx, open, 5).to_bytes());
@@ -271,8 +317,8 @@ pub fn forget(node: &Arc<Node>, session: &Session, version: u64) {
 pub fn begin(node: &Arc<Node>, id: &SessionId, birth: Birth) {
     let arrival = node.arrivals.take(id);
     let loaded = match node.records.load::<Session>(&SessionActor::key(id)) {
-        Ok(Some(loaded)) => loaded,
-        Ok(None) => return birth.ignore(),
+        Ok(Some(loaded)) if loaded.owner == node.records.incarnation() => loaded,
+        Ok(_) => return birth.ignore(),
         // The birth is dropped, which counts as a failed start.
         Err(problem) => return error!(session = %id, reason = %problem, "the session cannot be read"),
     };
@@ -317,6 +363,9 @@ fn refused(node: &Node, refusal: Option<Refusal>, user: &str, invite: &Message) 
     let agent = invite.headers.get("User-Agent").unwrap_or_default();
     warn!(user, reason = name, agent, "sign-in refused");
 }
+
+/// Of a session's name, which is our tag.
+const TAG_BYTES: usize = 16;
 
 /// 64 random bits: unique over nodes and restarts. `None` when the kernel gives no randomness.
 fn fresh_id() -> Option<SessionId> {

@@ -109,6 +109,16 @@ struct Table {
 }
 
 impl Flows {
+    /// Numbers flows from here on: a number that a record of another node's life names is never one of ours.
+    pub fn starting_at(first: u64) -> Self {
+        Self { next: AtomicU64::new(first), table: Mutex::default() }
+    }
+
+    /// Who is at the other end, and whether the flow is secure.
+    pub fn peer_of(&self, id: FlowId) -> Option<(SocketAddr, bool)> {
+        self.lock().flows.get(&id).map(|handle| (handle.peer, handle.secure))
+    }
+
     pub fn open(&self, peer: SocketAddr, secure: bool) -> FlowHandle {
         let id = FlowId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
         let handle = FlowHandle { id, peer, secure, outgoing: Arc::default() };

@@ -6,6 +6,7 @@
 
 mod table;
 
+pub mod adoption;
 pub mod book;
 pub mod child;
 pub mod door;
@@ -19,6 +20,7 @@ pub mod links;
 pub mod mail;
 pub mod node;
 pub mod poison;
+pub mod relay;
 pub mod session;
 pub mod spec;
 pub mod supervisor;

@@ -12,6 +12,7 @@ use super::dynamic::DynamicSupervisor;
 use super::flow::FlowOptions;
 use super::flows::Flows;
 use super::links::Links;
+use super::relay::FarFlows;
 use super::unheard::Unheard;
 use crate::clock::Clock;
 use crate::id::SessionId;
@@ -19,6 +20,7 @@ use crate::machine::effect::{Effect, NextHop};
 use crate::machine::input::FlowId;
 use crate::machine::rules::Rules;
 use crate::store::Records;
+use crate::store::pair::Pair;
 use crate::telemetry::Counters;
 use crate::transport::Stream;
 
@@ -40,6 +42,9 @@ pub struct Node {
     pub is_draining: AtomicBool,
     pub sessions: OnceLock<DynamicSupervisor<SessionId>>,
     pub arrivals: Arrivals,
+    /// The other nodes; `None`: this one is alone.
+    pub pair: Option<Pair>,
+    pub far_flows: FarFlows,
     /// Messages that wait for their session's next life.
     pub unheard: Unheard,
 }
@@ -68,6 +73,11 @@ impl Arrivals {
 impl Node {
     pub fn is_draining(&self) -> bool {
         self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether effects may be carried: nobody can have fenced this node yet.
+    pub fn may_act(&self) -> bool {
+        self.pair.as_ref().is_none_or(Pair::may_act)
     }
 
     pub fn is_full(&self) -> bool {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use tracing::{debug, error, info, warn};
 
+use super::adoption;
 use super::book::HeardOn;
 use super::child::{Life, Order};
 use super::links::LinkMail;
@@ -16,7 +17,7 @@ use super::node::Node;
 use crate::cti::LinkFailed;
 use crate::id::Moment;
 use crate::machine::effect::{Effect, EndReason, NextHop, Note};
-use crate::machine::input::{Input, Retire};
+use crate::machine::input::{FlowId, Input, Retire};
 use crate::machine::session::Session;
 use crate::sip;
 use crate::store::{Claims, CommitRefused, RecordBody};
@@ -63,6 +64,8 @@ pub struct SessionActor {
     link: Option<Arc<LinkMail>>,
     timer: Option<(Moment, SpawnHandle)>,
     inputs: VecDeque<Input>,
+    /// The request whose record is on its way to the other nodes: if it does not get there, the request is heard again.
+    at_work: Option<(FlowId, Box<sip::Message>)>,
     /// What to do before the first input: after a sign-in the 200, after a restart what `resume` said.
     first: Vec<Effect>,
     alive: Alive,
@@ -87,6 +90,7 @@ impl SessionActor {
             link: None,
             timer: None,
             inputs: VecDeque::new(),
+            at_work: None,
             first,
             alive,
             is_over: false,
@@ -137,6 +141,10 @@ impl SessionActor {
             return true;
         }
         self.alive.life.takes_up(print);
+        self.at_work = match &input {
+            Input::Request { flow, message } if self.node.pair.is_some() => Some((*flow, message.clone())),
+            _ => None,
+        };
         let rules = self.node.rules.load();
         let cx = crate::machine::session::Context { rules: &rules, now: self.now() };
         let effects = self.session.step(cx, input);
@@ -192,15 +200,18 @@ impl SessionActor {
         match done {
             Ok(version) => {
                 self.version = version;
+                self.at_work = None;
                 for effect in effects {
                     self.carry_out(effect, ctx);
                 }
             }
             // Another owner has the record, or nobody knows: no effect without the record that explains it.
             Err(refused) => {
-                error!(session = %self.session.id, reason = %refused, "record not committed; the session stops here");
+                info!(session = %self.session.id, reason = %refused, "record not committed; the session stops here");
+                self.node.counters.count("session", "not_committed");
                 self.is_over = true;
                 self.node.book.leave(&self.session);
+                adoption::revive(self.node.clone(), self.session.id.clone(), self.at_work.take());
                 ctx.stop();
             }
         }

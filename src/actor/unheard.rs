@@ -6,10 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::adoption;
 use super::book::NotTaken;
 use super::door;
 use super::node::Node;
-use super::session::MAILBOX_MAX;
+use super::relay;
+use super::session::{MAILBOX_MAX, SessionActor};
 use crate::id::SessionId;
 use crate::machine::input::FlowId;
 use crate::sip::Message;
@@ -78,9 +80,16 @@ impl Unheard {
 
 /// Keeps a message for the next life of its session, or refuses it.
 pub fn keep(node: &Arc<Node>, flow: FlowId, message: Box<Message>) {
+    match door::session_at(node, &message) {
+        Some(id) => keep_for(node, id, flow, message),
+        None => door::refuse_unheard(node, flow, &message),
+    }
+}
+
+/// As `keep`, for a session that is known.
+pub fn keep_for(node: &Arc<Node>, id: SessionId, flow: FlowId, message: Box<Message>) {
     // None: the node's threads end, and nobody lives again.
     let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-    let Some(id) = door::session_named(node, &message) else { return door::refuse_unheard(node, flow, &message) };
     match node.unheard.push(&id, flow, message) {
         Ok(true) => {
             runtime.spawn(hand_in(node.clone(), id));
@@ -93,17 +102,52 @@ pub fn keep(node: &Arc<Node>, flow: FlowId, message: Box<Message>) {
 async fn hand_in(node: Arc<Node>, id: SessionId) {
     let mut tries = 0;
     while let Some((flow, message)) = node.unheard.pop(&id) {
-        let Some(session) = node.book.session(id.as_str()).filter(|_| tries < TRIES) else {
+        if tries >= TRIES {
             door::refuse_unheard(&node, flow, &message);
             continue;
+        }
+        let left = match node.book.session(id.as_str()) {
+            Some(session) => match session.hand_in(&node, flow, message) {
+                Ok(()) => None,
+                Err(NotTaken::Gone(message) | NotTaken::Full(message)) => Some(message),
+            },
+            None => elsewhere(&node, &id, flow, message, tries == 0).await,
         };
-        match session.hand_in(&node, flow, message) {
-            Ok(()) => {}
-            Err(NotTaken::Gone(message) | NotTaken::Full(message)) => {
-                tries += 1;
-                node.unheard.push_front(&id, flow, message);
-                tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
-            }
+        if let Some(message) = left {
+            tries += 1;
+            node.unheard.push_front(&id, flow, message);
+            tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
         }
     }
+}
+
+/// Nobody here serves the session: it is ours and begins, or it is another node's and hears it there. Yields the message
+/// when it has to wait: the owner may have died and we may inherit.
+async fn elsewhere(
+    node: &Arc<Node>,
+    id: &SessionId,
+    flow: FlowId,
+    message: Box<Message>,
+    is_first: bool,
+) -> Option<Box<Message>> {
+    let key = SessionActor::key(id);
+    let mut owner = node.records.owner_of(&key);
+    if owner.is_none() && is_first && node.pair.is_some() {
+        // The other node may have committed it a moment ago.
+        if node.records.store().catch_up().await.is_err() {
+            door::refuse_for_now(node, flow, &message);
+            return None;
+        }
+        owner = node.records.owner_of(&key);
+    }
+    let Some(owner) = owner else {
+        door::refuse_unheard(node, flow, &message);
+        return None;
+    };
+    if owner == node.records.incarnation() {
+        adoption::begin(node, id);
+        return Some(message);
+    }
+    let Some(name) = node.records.node_of(owner) else { return Some(message) };
+    if relay::pass_to(node, &name, flow, &message).await { None } else { Some(message) }
 }

@@ -6,6 +6,7 @@ pub mod completions;
 pub mod lab;
 mod logging;
 pub mod serve;
+pub mod witness;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,7 @@ const EXAMPLES: &str = "\
 Examples:
   lyncpin serve                                    try it: one node on loopback with a simulated PBX
   lyncpin serve --config lyncpin.toml              one node for Lync
+  lyncpin witness --config witness.toml            the third vote of a pair
   lyncpin check-config lyncpin.toml                tell everything that is wrong with a file
   lyncpin check-config --reference > lyncpin.toml  every key, its meaning and its default
   lyncpin lab directory --count 20000 > users.csv  users to try out with
@@ -32,6 +34,8 @@ Examples:
 pub enum Command {
     /// Serve; without a configuration: on loopback, with a simulated PBX and demo users.
     Serve(serve::Serve),
+    /// Be the witness of a pair: keep the log and vote, serve nobody.
+    Witness(witness::Witness),
     /// Check a configuration and its users file; tell every fault at once.
     CheckConfig(check_config::CheckConfig),
     /// Parts to try out with, without Lync or a PBX.
@@ -47,6 +51,7 @@ pub fn run(cli: Cli) -> std::io::Result<ExitCode> {
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     match cli.command {
         Command::Serve(command) => command.run(&mut out, &mut err),
+        Command::Witness(command) => command.run(&mut err),
         Command::CheckConfig(command) => command.run(&mut out, &mut err),
         Command::Lab(command) => command.run(&mut out, &mut err),
         Command::Completions(command) => command.run(&mut out),
@@ -67,7 +72,7 @@ mod tests {
     #[test]
     fn each_command_has_one_line_of_help() {
         let help = Cli::command().render_help().to_string();
-        for name in ["serve", "check-config", "lab", "completions"] {
+        for name in ["serve", "witness", "check-config", "lab", "completions"] {
             let lines = help.lines().filter(|line| line.trim_start().starts_with(&format!("{name} "))).count();
             assert_eq!(lines, 1, "{name}\n{help}");
         }

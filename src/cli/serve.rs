@@ -44,6 +44,10 @@ impl Serve {
                 return Ok(ExitCode::FAILURE);
             }
         };
+        if prepared.config.is_witness() {
+            writeln!(err, "lyncpin: node {} is a witness: start it with `lyncpin witness`", prepared.config.node.id)?;
+            return Ok(ExitCode::FAILURE);
+        }
         super::logging::start(&prepared.config.log);
         let threads = self.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
         let is_demo = self.config.is_none();

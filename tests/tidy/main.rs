@@ -29,7 +29,11 @@ const LONG_FILES: &[(&str, &str)] = &[
 const RESERVED: &[(&[&str], &[&str], &str)] = &[
     (&["actix", "actix_rt"], &["src/actor/", "src/gateway.rs"], "carriers alone know what carries them"),
     (&["openssl", "tokio_openssl"], &["src/transport/legacy.rs", "src/transport/tests/legacy.rs"], "an optional build"),
-    (&["lyncpin_cluster"], &["src/store.rs"], "the only file that names both what machines remember and the cluster"),
+    (
+        &["lyncpin_cluster"],
+        &["src/store.rs", "src/store/"],
+        "the only file that names both what machines remember and the cluster",
+    ),
     (&["rustls", "tokio_rustls", "webpki"], &["src/transport/"], "bytes in and out"),
     (&["quick_xml"], &["src/csta/"], "whoever needs XML asks csta"),
 ];

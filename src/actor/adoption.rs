@@ -1,0 +1,133 @@
+//! Sessions that this node owns and does not serve yet: inherited from a node that died, or left standing while there was
+//! no quorum. Those with calls come first.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::node::Node;
+use super::session::SessionActor;
+use super::unheard;
+use crate::id::SessionId;
+use crate::machine::input::FlowId;
+use crate::machine::session::Session;
+use crate::sip::Message;
+use crate::store::pair::Pair;
+use crate::store::{CommitError, Notice, Watched};
+
+/// Sessions begun before others get their turn on this thread.
+const AT_ONCE: usize = 64;
+/// Between two looks for a quorum.
+const REVIVE_PAUSE_MS: u64 = 50;
+
+/// Begins every session of this node's records that nobody serves; yields how many.
+pub async fn adopt(node: &Arc<Node>) -> usize {
+    let own = node.records.incarnation();
+    let mut orphans: Vec<(bool, SessionId)> = Vec::new();
+    for loaded in node.records.load_all::<Session>("session/") {
+        match loaded {
+            Ok(loaded) if loaded.owner == own && node.book.session(loaded.value.id.as_str()).is_none() => {
+                orphans.push((loaded.value.calls.is_empty(), loaded.value.id));
+            }
+            Ok(_) => {}
+            Err(problem) => warn!(key = %problem.key, reason = %problem, "a session cannot be read and is not served"),
+        }
+    }
+    orphans.sort();
+    let count = orphans.len();
+    for some in orphans.chunks(AT_ONCE) {
+        some.iter().for_each(|(_, id)| begin(node, id));
+        tokio::task::yield_now().await;
+    }
+    if count > 0 {
+        info!(sessions = count, "sessions taken over");
+        (0..count).for_each(|_| node.counters.count("session", "taken_over"));
+    }
+    count
+}
+
+/// A session whose record could not be committed has stopped. When it is known what the record is, the session begins
+/// again if it is still ours, and the request it was working on is heard again, wherever it belongs by then: if the record
+/// knows it, it is a repetition.
+pub fn revive(node: Arc<Node>, id: SessionId, at_work: Option<(FlowId, Box<Message>)>) {
+    actix_rt::spawn(async move {
+        while node.records.store().catch_up().await == Err(CommitError::NoQuorum) {
+            // Answered 503 meanwhile by the door; the record waits.
+            tokio::time::sleep(Duration::from_millis(REVIVE_PAUSE_MS)).await;
+        }
+        if let Some((flow, message)) = at_work {
+            unheard::keep_for(&node, id, flow, message);
+        } else if node.records.owner_of(&SessionActor::key(&id)) == Some(node.records.incarnation()) {
+            begin(&node, &id);
+        }
+    });
+}
+
+/// Begins one session of ours, whoever asks for it first.
+pub fn begin(node: &Arc<Node>, id: &SessionId) {
+    let Some(sessions) = node.sessions.get() else { return };
+    // Err: it is being begun, or there is no room, and the next request of it tries again.
+    if let Err(problem) = sessions.start(id.clone()) {
+        tracing::debug!(session = %id, reason = %problem, key = SessionActor::key(id), "not begun");
+    }
+}
+
+/// How often the lease is looked at.
+const LOOK_MS: u64 = 20;
+
+/// Follows what the cluster decides about this node's sessions, until it decides that this life is over.
+pub async fn attend(node: Arc<Node>, pair: Pair, tell_over: watch::Sender<Option<String>>) {
+    let own = node.records.incarnation();
+    let store = node.records.store().clone();
+    let mut notices = store.watch();
+    let mut failed = pair.failed();
+    let mut look = tokio::time::interval(Duration::from_millis(LOOK_MS));
+    let mut may_act = true;
+    if !store.members().iter().any(|member| member.incarnation == own) {
+        // Fenced between its first word and this one.
+        tell_over.send_replace(Some("the other node has taken its sessions over".to_owned()));
+        return;
+    }
+    loop {
+        tokio::select! {
+            noticed = notices.next() => match noticed {
+                Some(Watched::Notice(Notice::Fenced { incarnation, .. })) if incarnation == own => {
+                    tell_over.send_replace(Some("the other node has taken its sessions over".to_owned()));
+                    return;
+                }
+                Some(Watched::Notice(Notice::Fenced { heir, moved, .. })) if heir == own && moved > 0 => {
+                    adopt(&node).await;
+                }
+                Some(Watched::Notice(Notice::Replaced) | Watched::Missed(_)) => {
+                    if !store.members().iter().any(|member| member.incarnation == own) {
+                        tell_over.send_replace(Some("the other node has taken its sessions over".to_owned()));
+                        return;
+                    }
+                    adopt(&node).await;
+                }
+                Some(_) => {}
+                None => return,
+            },
+            Ok(why) = failed.wait_for(Option::is_some) => {
+                tell_over.send_replace(why.clone());
+                return;
+            }
+            _ = look.tick() => {
+                let now = node.may_act();
+                if now != may_act {
+                    may_act = now;
+                    node.counters.count("quorum", if now { "found" } else { "lost" });
+                    if now {
+                        info!("a quorum is heard again");
+                        // Sessions whose change could not be committed have stopped; their records are whole.
+                        adopt(&node).await;
+                    } else {
+                        warn!("no quorum is heard: nothing is carried out, and SIP is answered 503");
+                    }
+                }
+            }
+        }
+    }
+}

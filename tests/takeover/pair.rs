@@ -1,0 +1,339 @@
+//! The processes, the PBX, and the users' connections.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
+use std::time::Duration;
+
+use lyncpin::client::{Call, FlowId, FrontEnd, FrontEndOptions, RccUser, UserOptions};
+use lyncpin::csta::LocalState;
+use lyncpin::lab::pbx::{
+    CallSeen, DeviceRange, Did, Happening, OutsideDoes, OutsideRule, PbxLab, PbxOptions, Reply, Request,
+};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+pub const PATIENCE: Duration = Duration::from_secs(30);
+const FIRST: usize = 10_001;
+const PROGRAM: &str = env!("CARGO_BIN_EXE_lyncpin");
+
+/// Three pairs at once would share two cores.
+pub fn run(test: impl Future<Output = ()>) {
+    use std::sync::{Mutex, PoisonError};
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, test);
+}
+
+pub struct Pair {
+    pbx: PbxLab,
+    folder: TempDir,
+    sip: BTreeMap<u32, SocketAddr>,
+    nodes: BTreeMap<u32, Child>,
+    /// Nodes that connections may go to.
+    open: Rc<Cell<u32>>,
+    front_ends: Vec<FrontEnd>,
+    flows: Vec<Vec<(u32, FlowId)>>,
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        for child in self.nodes.values_mut() {
+            // Err: it has ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            for id in 1..=3 {
+                let log = fs::read_to_string(self.folder.path().join(format!("node{id}.log"))).unwrap_or_default();
+                let tail: Vec<&str> =
+                    log.lines().filter(|line| !line.contains("session opened")).rev().take(60).collect();
+                eprintln!("--- node {id}");
+                tail.iter().rev().for_each(|line| eprintln!("{line}"));
+            }
+        }
+    }
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn line(n: usize) -> String {
+    format!("tel:+1425555{n};ext={n}")
+}
+
+impl Pair {
+    pub async fn start(users: usize) -> Self {
+        let mut options = PbxOptions::with_links(2);
+        options.devices = vec![DeviceRange { first: FIRST.to_string(), count: users }];
+        options.history_entries_max = 1_000_000;
+        options.model.ring_timeout_ms = None;
+        options.model.outside = vec![OutsideRule { prefix: "+1206".into(), does: OutsideDoes::AnswerAfterMs(20) }];
+        let pbx = PbxLab::start(options).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let mut csv = String::from("sip,line,device\n");
+        for n in FIRST..FIRST + users {
+            csv += &format!("sip:user{n}@contoso.com,{},{n}\n", line(n));
+        }
+        fs::write(folder.path().join("users.csv"), csv).unwrap();
+        let sip: BTreeMap<u32, SocketAddr> = (1..=2).map(|id| (id, free_address())).collect();
+        let mut voters = String::new();
+        for id in 1..=3 {
+            let role = if id == 3 { "witness" } else { "data" };
+            voters += &format!("[[cluster.voter]]\nid = {id}\naddress = \"{}\"\nrole = \"{role}\"\n", free_address());
+        }
+        for id in 1..=3 {
+            let mut text = format!("[node]\nid = {id}\ndata_dir = \"data{id}\"\n{voters}[log]\nlevel = \"info\"\n");
+            if id < 3 {
+                text += &format!(
+                    "[sip]\nlisten = [\"tcp://{}\"]\nkeepalive_s = 0\n[users]\nfile = \"users.csv\"\n",
+                    sip[&id]
+                );
+                for (n, address) in pbx.addresses().iter().enumerate() {
+                    text += &format!(
+                        "[[cti]]\nname = \"cm{n}\"\naddress = \"csta://{address}\"\nheartbeat_s = 1\nbackoff_min_ms = 20\n"
+                    );
+                }
+            }
+            fs::write(folder.path().join(format!("node{id}.toml")), text).unwrap();
+        }
+        let mut pair = Self {
+            pbx,
+            folder,
+            sip,
+            nodes: BTreeMap::new(),
+            open: Rc::new(Cell::new(0b110)),
+            front_ends: Vec::new(),
+            flows: Vec::new(),
+        };
+        (1..=3).for_each(|id| pair.spawn(id));
+        for id in 1..=2 {
+            pair.until_it_serves(id).await;
+        }
+        pair
+    }
+
+    fn spawn(&mut self, id: u32) {
+        let log =
+            fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join(format!("node{id}.log")));
+        let child = Command::new(PROGRAM)
+            .arg(if id == 3 { "witness" } else { "serve" })
+            .arg("--config")
+            .arg(self.folder.path().join(format!("node{id}.toml")))
+            .stdout(Stdio::null())
+            .stderr(log.unwrap())
+            .spawn()
+            .unwrap();
+        self.nodes.insert(id, child);
+    }
+
+    /// OPTIONS is answered 200 by a node that may act.
+    async fn until_it_serves(&self, id: u32) {
+        let address = self.sip[&id];
+        let serves = async {
+            while !answers(address).await {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, serves).await.is_ok(), "node {id} does not serve");
+    }
+
+    /// Users over so many front ends, each with a connection to either node, as a balancer might have made them.
+    pub async fn users(&mut self, count: usize, front_ends: usize) -> Vec<RccUser> {
+        for n in 0..front_ends {
+            let options = FrontEndOptions {
+                repeats_on_flow_loss: true,
+                ..FrontEndOptions::front_end(&format!("fe{n:02}.contoso.com"))
+            };
+            let front_end = FrontEnd::new(options);
+            self.front_ends.push(front_end.clone());
+            for id in [1, 2] {
+                tokio::task::spawn_local(stay_connected(front_end.clone(), self.sip[&id], id, self.open.clone()));
+            }
+            until("it is connected", || front_end.flows().len() == 2).await;
+        }
+        self.flows.clear();
+        (0..count)
+            .map(|n| {
+                let extension = FIRST + n;
+                let user = format!("sip:user{extension}@contoso.com");
+                let mut options = UserOptions::new(user, line(extension), "sip:rccgw@localhost");
+                options.epid = format!("{extension:010x}");
+                self.front_ends[n % front_ends].user(options)
+            })
+            .collect()
+    }
+
+    pub fn kill(&mut self, id: u32) {
+        let child = self.nodes.get_mut(&id).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    pub async fn restart(&mut self, id: u32) {
+        self.open.set(self.open.get() | 1 << id);
+        self.spawn(id);
+        self.until_it_serves(id).await;
+        for front_end in &self.front_ends {
+            until("it is connected to both", || front_end.flows().len() == 2).await;
+        }
+    }
+
+    fn signal(&self, id: u32, signal: &str) {
+        let pid = self.nodes[&id].id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    pub fn freeze(&self, id: u32) {
+        self.signal(id, "-STOP");
+    }
+
+    pub fn thaw(&self, id: u32) {
+        self.signal(id, "-CONT");
+    }
+
+    /// As a balancer does that finds a node sick: its connections end, and no new ones go there.
+    pub fn leave(&self, id: u32) {
+        self.open.set(self.open.get() & !(1 << id));
+    }
+
+    pub fn has_ended(&self, id: u32) -> bool {
+        let pid = self.nodes[&id].id();
+        // A child that has ended and was not waited for is a zombie.
+        fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+    }
+
+    pub async fn desk(&self, request: Request) -> Reply {
+        self.pbx.control(request).await
+    }
+
+    /// What happens at the phones while a node is away: the first call of the round ends, another phone rings.
+    pub async fn desk_changes(&self, round: usize) {
+        let phone = |n: usize| (FIRST + n).to_string();
+        if round == 0 {
+            self.desk(Request::Hangup { device: phone(0), call: None }).await;
+        }
+        self.desk(Request::Ring { device: phone(22 + round % 2), from: Some("+14165550199".into()) }).await;
+    }
+
+    async fn calls(&self) -> Vec<CallSeen> {
+        match self.desk(Request::Calls { after: 0, max: 10_000 }).await {
+            Reply::Calls { calls } => calls,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Every user's calls are the PBX's, within the patience of a test.
+    pub async fn views_are_true(&self, users: &[RccUser]) {
+        let mut differ = Vec::new();
+        for _ in 0..1_500 {
+            differ = self.differences(users).await;
+            if differ.is_empty() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("ghosts:\n{}", differ.join("\n"));
+    }
+
+    async fn differences(&self, users: &[RccUser]) -> Vec<String> {
+        let mut truth: BTreeMap<String, BTreeMap<String, LocalState>> = BTreeMap::new();
+        for call in self.calls().await {
+            for party in call.parties.iter().filter(|party| party.is_device) {
+                truth.entry(party.party.clone()).or_default().insert(call.call.clone(), party.state);
+            }
+        }
+        let shown = |user: &RccUser| -> BTreeMap<String, LocalState> {
+            user.with_view(|view| view.calls().iter().map(|call: &Call| (call.id.clone(), call.local)).collect())
+        };
+        let one = |(n, user): (usize, &RccUser)| {
+            let (shown, real) = (shown(user), truth.get(&(FIRST + n).to_string()).cloned().unwrap_or_default());
+            (shown != real).then(|| format!("{}: shown {shown:?}, real {real:?}", user.name()))
+        };
+        users.iter().enumerate().filter_map(one).collect()
+    }
+
+    /// Every number the PBX was asked to dial, as often as it was.
+    pub async fn dialled(&self) -> Vec<String> {
+        use lyncpin::csta::Service;
+        let mut numbers = Vec::new();
+        let mut after = 0;
+        loop {
+            let Reply::History(page) = self.desk(Request::History { after, max: 10_000 }).await else {
+                panic!("pages")
+            };
+            assert_eq!(page.dropped, 0, "a history with holes proves nothing");
+            let Some(last) = page.entries.last() else { return numbers };
+            after = last.seq;
+            for entry in &page.entries {
+                if let Happening::Service {
+                    service: Service::MakeCall { called, .. },
+                    did: Did::Ok | Did::Call(_),
+                    ..
+                } = &entry.what
+                {
+                    numbers.push(called.clone());
+                }
+            }
+        }
+    }
+
+    pub async fn nothing_was_dialled_twice(&self) {
+        let mut outside: Vec<String> =
+            self.dialled().await.into_iter().filter(|number| number.contains("206555")).collect();
+        let all = outside.len();
+        outside.sort();
+        outside.dedup();
+        assert_eq!(outside.len(), all, "a number was dialled twice");
+    }
+
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+/// Connects again whenever the connection is lost, while connections may go there; ends it when they may not.
+async fn stay_connected(front_end: FrontEnd, address: SocketAddr, id: u32, open: Rc<Cell<u32>>) {
+    loop {
+        if open.get() & 1 << id != 0
+            && let Ok(flow) = front_end.connect(address).await
+        {
+            while front_end.flows().contains(&flow) {
+                if open.get() & 1 << id == 0 {
+                    front_end.close(flow);
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn answers(address: SocketAddr) -> bool {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    const OPTIONS: &[u8] = b"OPTIONS sip:rccgw@localhost SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1\r\n\
+        Max-Forwards: 70\r\nFrom: <sip:lb@contoso.com>;tag=m1\r\nTo: <sip:rccgw@localhost>\r\nCall-ID: c1\r\n\
+        CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        stream.write_all(OPTIONS).await.ok()?;
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).await.ok()?;
+        Some(&answer == b"SIP/2.0 200 ")
+    };
+    tokio::time::timeout(Duration::from_secs(1), asked).await.ok().flatten().unwrap_or(false)
+}
+
+pub async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "not within {PATIENCE:?}: {what}");
+}
