@@ -53,6 +53,9 @@ use crate::transport::{
 const LINK_CHILDREN: [&str; config::LINKS_MAX] =
     ["link-1", "link-2", "link-3", "link-4", "link-5", "link-6", "link-7", "link-8"];
 
+/// How long a stopping node waits for peers to take what was said to them.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+
 /// Why the gateway did not start. Each says what to look at.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -104,6 +107,9 @@ pub struct Gateway {
     addresses: Vec<SocketAddr>,
     pbx: Option<PbxLab>,
     stop: watch::Sender<bool>,
+    /// Tells the listeners to close.
+    closing: watch::Sender<bool>,
+    accepting: Vec<tokio::task::JoinHandle<()>>,
     tree: tokio::task::JoinHandle<Ended>,
     sessions: tokio::task::JoinHandle<Ended>,
 }
@@ -219,13 +225,15 @@ impl Gateway {
             adopt(&node).await;
             actix_rt::spawn(attend(node.clone(), pair.clone(), tell_over));
         }
-        for listener in listeners {
-            actix_rt::spawn(accept(listener, node.clone(), crew.clone()));
-        }
+        let closing = watch::channel(false).0;
+        let accepting = listeners
+            .into_iter()
+            .map(|listener| actix_rt::spawn(accept(listener, node.clone(), crew.clone(), closing.subscribe())))
+            .collect();
         let (stop, signal) = StopSignal::new();
         let tree = actix_rt::spawn(tree.run(signal.clone()));
         let sessions = actix_rt::spawn(sessions.run(signal));
-        Ok(Self { node, over, crew, addresses, pbx, stop, tree, sessions })
+        Ok(Self { node, over, crew, addresses, pbx, stop, closing, accepting, tree, sessions })
     }
 
     /// Where the listeners are bound, in configured order.
@@ -278,7 +286,20 @@ impl Gateway {
         let _ = self.stop.send(true);
         let _ = tokio::time::timeout(Duration::from_secs(10), self.sessions).await;
         let _ = tokio::time::timeout(Duration::from_secs(10), self.tree).await;
+        // Err: no listener is left.
+        let _ = self.closing.send(true);
+        for accepting in self.accepting {
+            let _ = accepting.await;
+        }
         self.node.flows.close_all();
+        let node = &self.node;
+        let written = async {
+            while node.flows.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Their threads end next, and what waits on a flow with them.
+        let _ = tokio::time::timeout(LAST_WORDS_MAX, written).await;
         if let Some(pair) = &self.node.pair {
             pair.stop().await;
         }
@@ -629,8 +650,15 @@ fn certificates_child(child: &'static str, config: &Config, engine: Arc<dyn TlsE
     })
 }
 
-async fn accept(mut listener: Listener, node: Arc<Node>, crew: Crew) {
-    while let Some(accepted) = listener.accept().await {
-        crew.welcome(node.clone(), accepted);
+async fn accept(mut listener: Listener, node: Arc<Node>, crew: Crew, mut closing: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Some(accepted) => crew.welcome(node.clone(), accepted),
+                None => return,
+            },
+            // Err: the gateway was dropped without a stop and goes on with its threads.
+            Ok(()) = closing.changed() => return listener.close().await,
+        }
     }
 }

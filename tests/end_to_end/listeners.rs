@@ -10,7 +10,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::rig::{Files, PATIENCE, TLS, Wanted, account, is_clean, one_call, run, until};
 
-const OPTIONS: &str = "OPTIONS sip:rccgw@localhost SIP/2.0\r\nVia: SIP/2.0/TCP 10.0.0.66:5060;branch=z9hG4bK1\r\n\
+pub const OPTIONS: &str = "OPTIONS sip:rccgw@localhost SIP/2.0\r\nVia: SIP/2.0/TCP 10.0.0.66:5060;branch=z9hG4bK1\r\n\
     Max-Forwards: 70\r\nFrom: <sip:mallory@contoso.com>;tag=m1\r\nTo: <sip:rccgw@localhost>\r\nCall-ID: c1\r\n\
     CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
 

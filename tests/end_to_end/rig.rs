@@ -36,16 +36,32 @@ pub struct Wanted<'a> {
     /// Lines of each [[cti]]; ADDRESS and FOLDER are put in.
     pub cti: &'a str,
     pub links: usize,
+    pub options: Options,
 }
 
 impl Default for Wanted<'_> {
     fn default() -> Self {
-        Self { listen: "[\"tcp://127.0.0.1:0\"]", sip: "", cti: "address = \"csta://ADDRESS\"", links: 1 }
+        let options = Options { arbiters: 2, ..Options::default() };
+        Self { listen: "[\"tcp://127.0.0.1:0\"]", sip: "", cti: "address = \"csta://ADDRESS\"", links: 1, options }
     }
 }
 
 /// Runs a test against a gateway of its own, and stops it in good order.
 pub fn run(wanted: Wanted<'_>, pbx: impl FnOnce(&mut PbxOptions), files: Files, test: impl AsyncFnOnce(&Rig)) {
+    run_to_the_end(wanted, pbx, files, async |rig| {
+        test(&rig).await;
+        tokio::time::timeout(PATIENCE, rig.gateway.stop()).await.expect("the gateway stops");
+        rig.pbx.stop().await;
+    });
+}
+
+/// As `run`; the test ends what it was given.
+pub fn run_to_the_end(
+    wanted: Wanted<'_>,
+    pbx: impl FnOnce(&mut PbxOptions),
+    files: Files,
+    test: impl AsyncFnOnce(Rig),
+) {
     block_on(async {
         let mut options = PbxOptions::with_links(wanted.links);
         options.devices = vec![DeviceRange { first: "5101".into(), count: USERS }];
@@ -61,13 +77,10 @@ pub fn run(wanted: Wanted<'_>, pbx: impl FnOnce(&mut PbxOptions), files: Files, 
         }
         let config = check(&text.replace("FOLDER", files.folder.path().to_str().unwrap())).unwrap();
         let (directory, _) = DirectoryWatch::open(&config, &Lines::default()).unwrap();
-        let options = Options { arbiters: 2, ..Options::default() };
-        let gateway = Gateway::start(config, Arc::new(directory), options).await.unwrap();
+        let gateway = Gateway::start(config, Arc::new(directory), wanted.options).await.unwrap();
         let rig = Rig { gateway, pbx, files };
         until("the links are up", || rig.gateway.node().links.iter().all(|link| link.is_up())).await;
-        test(&rig).await;
-        tokio::time::timeout(PATIENCE, rig.gateway.stop()).await.expect("the gateway stops");
-        rig.pbx.stop().await;
+        test(rig).await;
     });
 }
 
