@@ -113,6 +113,43 @@ fn what_waits_in_the_mailbox_of_a_session_that_dies_is_answered() {
     });
 }
 
+#[test]
+fn what_a_dying_session_has_not_heard_is_done_by_its_next_life_in_order() {
+    run_with(&config_text("", ""), Options::default(), async |rig| {
+        let mut made = HandMade::sign_in(rig.address(), 2, "unheard").await;
+        let (node, tag) = (rig.gateway.node().clone(), SessionId::new(made.to_tag.as_str()));
+        for round in 1..=3 {
+            let first = made.cseq + 1;
+            // Fewer than the mailbox takes: none is refused.
+            let infos: String = (0..40).map(|_| made.info(&service("GetCSTAFeatures", ""))).collect();
+            let before = node.counters.requests.load(Ordering::Relaxed);
+            let (own, tag) = (node.clone(), tag.clone());
+            // A task between the flow's and the session's, on the one thread there is: the flow has handed in what came,
+            // the session has not had its turn.
+            let killing = tokio::task::spawn_local(async move {
+                while own.counters.requests.load(Ordering::Relaxed) == before {
+                    tokio::task::yield_now().await;
+                }
+                assert!(own.sessions.get().unwrap().kill(&tag));
+                until("what was in its mailbox waits", || !own.unheard.is_empty()).await;
+            });
+            made.raw.say(infos).await;
+            killing.await.expect("it was killed with a full mailbox, or this proves nothing");
+            for cseq in first..first + 40 {
+                let answer = made.raw.answer().await.expect("the flow stands");
+                assert_eq!(
+                    (answer.status(), answer.headers.cseq().unwrap().number),
+                    (Some(200), cseq),
+                    "round {round}"
+                );
+            }
+            until("it lives again", || rig.counted("session", "died") == round).await;
+        }
+        assert!(node.unheard.is_empty());
+        made.bye().await;
+    });
+}
+
 /// Panics in the session's actor while it has a request with an old CSeq in hand: where that would be told.
 struct Grudge;
 
@@ -212,13 +249,16 @@ fn sessions_bind_to_the_link_actor_that_takes_the_place_of_a_dead_one() {
         until("the link is up again", || link.is_up()).await;
         // A call may be refused while the session finds its feet; it is never half made.
         until("the sessions are bound", || rig.record(carol.remote_tag().as_deref().unwrap()).waiting.is_empty()).await;
-        loop {
-            let reply = dave.make_call("tel:+14255550199").await.unwrap();
-            if let Some(call) = reply.call() {
-                dave.hang_up(&call.call).await.unwrap();
-                break;
+        let served = async {
+            loop {
+                let reply = dave.make_call("tel:+14255550199").await.unwrap();
+                if let Some(call) = reply.call() {
+                    break dave.hang_up(&call.call).await.unwrap();
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
             }
-        }
+        };
+        tokio::time::timeout(crate::rig::PATIENCE, served).await.expect("dave is served again");
         dave.until(crate::rig::PATIENCE, |view| view.calls().is_empty().then_some(())).await.unwrap();
         one_call(&dave, &carol).await;
         assert_eq!((carol.remote_tag(), carol.xref()), who);
