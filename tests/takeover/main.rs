@@ -6,7 +6,7 @@ mod pair;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lyncpin::client::{CallView, Phase, RccUser};
+use lyncpin::client::{CallView, Phase, RccUser, Spread};
 use pair::{PATIENCE, Pair, until};
 
 /// One calls, the other answers; the call's name on either side.
@@ -76,6 +76,27 @@ fn a_node_is_killed_and_nobody_signs_in_again() {
 }
 
 #[test]
+fn what_reaches_the_other_node_is_heard_by_the_owner() {
+    pair::run(async {
+        let mut pair = Pair::start(8).await;
+        // One front end, whose messages go to the two nodes in turn.
+        let users = pair.users_who(8, 1, Spread::ByMessage).await;
+        for signed_in in join_all(users.iter().map(RccUser::sign_in)).await {
+            signed_in.expect("the user signs in");
+        }
+        let were = identities(&users);
+        for two in users.chunks(2) {
+            let (call, theirs) = talk(&two[0], &two[1]).await;
+            assert!(two[0].hold(&call).await.unwrap().is_done());
+            assert!(two[0].retrieve(&call).await.unwrap().is_done());
+            assert!(two[1].hang_up(&theirs).await.unwrap().is_done());
+        }
+        all_go_on(&pair, &users, &were).await;
+        pair.stop();
+    });
+}
+
+#[test]
 fn a_call_being_placed_while_its_node_dies_is_placed_once_or_not_at_all() {
     pair::run(async {
         let mut pair = Pair::start(12).await;
@@ -85,14 +106,17 @@ fn a_call_being_placed_while_its_node_dies_is_placed_once_or_not_at_all() {
         }
         let were = identities(&users);
         for (round, victim) in [1_u32, 2].into_iter().enumerate() {
+            // Slow enough that the node dies between the asking and the answer.
+            pair.delay(60).await;
             let placing = join_all(users.iter().enumerate().map(|(n, user)| async move {
                 let number = format!("tel:+1206555{:04}", round * 100 + n);
-                tokio::time::sleep(Duration::from_millis(n as u64 % 5)).await;
+                tokio::time::sleep(Duration::from_millis(n as u64 * 3)).await;
                 (number.clone(), user.make_call(&number).await)
             }));
             let killing = async {
-                tokio::time::sleep(Duration::from_millis(3)).await;
+                tokio::time::sleep(Duration::from_millis(30)).await;
                 pair.kill(victim);
+                pair.delay(0).await;
             };
             let (placed, ()) = tokio::join!(placing, killing);
             pair.views_are_true(&users).await;

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
 
-use lyncpin::client::{Call, FlowId, FrontEnd, FrontEndOptions, RccUser, UserOptions};
+use lyncpin::client::{Call, FlowId, FrontEnd, FrontEndOptions, RccUser, Spread, UserOptions};
 use lyncpin::csta::LocalState;
 use lyncpin::lab::pbx::{
     CallSeen, DeviceRange, Did, Happening, OutsideDoes, OutsideRule, PbxLab, PbxOptions, Reply, Request,
@@ -145,9 +145,14 @@ impl Pair {
 
     /// Users over so many front ends, each with a connection to either node, as a balancer might have made them.
     pub async fn users(&mut self, count: usize, front_ends: usize) -> Vec<RccUser> {
+        self.users_who(count, front_ends, Spread::ByUser).await
+    }
+
+    pub async fn users_who(&mut self, count: usize, front_ends: usize, spread: Spread) -> Vec<RccUser> {
         for n in 0..front_ends {
             let options = FrontEndOptions {
                 repeats_on_flow_loss: true,
+                spread,
                 ..FrontEndOptions::front_end(&format!("fe{n:02}.contoso.com"))
             };
             let front_end = FrontEnd::new(options);
@@ -206,6 +211,14 @@ impl Pair {
         let pid = self.nodes[&id].id();
         // A child that has ended and was not waited for is a zombie.
         fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+    }
+
+    /// Every answer of the PBX takes so long from now on.
+    pub async fn delay(&self, ms: u64) {
+        for link in ["pbx1", "pbx2"] {
+            let reply = self.desk(Request::Delay { link: link.into(), ms }).await;
+            assert!(reply.is_ok(), "{reply:?}");
+        }
     }
 
     pub async fn desk(&self, request: Request) -> Reply {
