@@ -6,6 +6,7 @@ pub mod completions;
 pub mod lab;
 mod logging;
 pub mod serve;
+pub mod up;
 pub mod witness;
 
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ const EXAMPLES: &str = "\
 Examples:
   lyncpin serve                                    try it: one node on loopback with a simulated PBX
   lyncpin serve --config lyncpin.toml              one node for Lync
+  lyncpin up --drill                               a whole pair on this machine, and a node killed
   lyncpin witness --config witness.toml            the third vote of a pair
   lyncpin check-config lyncpin.toml                tell everything that is wrong with a file
   lyncpin check-config --reference > lyncpin.toml  every key, its meaning and its default
@@ -36,6 +38,8 @@ pub enum Command {
     Serve(serve::Serve),
     /// Be the witness of a pair: keep the log and vote, serve nobody.
     Witness(witness::Witness),
+    /// Start a pair on this machine, with a simulated PBX, a balancer and demo users; `--drill` kills a node.
+    Up(up::Up),
     /// Check a configuration and its users file; tell every fault at once.
     CheckConfig(check_config::CheckConfig),
     /// Parts to try out with, without Lync or a PBX.
@@ -52,6 +56,7 @@ pub fn run(cli: Cli) -> std::io::Result<ExitCode> {
     match cli.command {
         Command::Serve(command) => command.run(&mut out, &mut err),
         Command::Witness(command) => command.run(&mut err),
+        Command::Up(command) => command.run(&mut out, &mut err),
         Command::CheckConfig(command) => command.run(&mut out, &mut err),
         Command::Lab(command) => command.run(&mut out, &mut err),
         Command::Completions(command) => command.run(&mut out),
@@ -72,7 +77,7 @@ mod tests {
     #[test]
     fn each_command_has_one_line_of_help() {
         let help = Cli::command().render_help().to_string();
-        for name in ["serve", "witness", "check-config", "lab", "completions"] {
+        for name in ["serve", "witness", "up", "check-config", "lab", "completions"] {
             let lines = help.lines().filter(|line| line.trim_start().starts_with(&format!("{name} "))).count();
             assert_eq!(lines, 1, "{name}\n{help}");
         }

@@ -1,0 +1,240 @@
+//! What `lyncpin up` runs: the processes, the PBX, the balancer, the users.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::client::{FrontEnd, FrontEndOptions, Phase, RccUser, UserOptions};
+use crate::csta::LocalState;
+use crate::lab::balancer::Balancer;
+use crate::lab::pbx::{CallSeen, DeviceRange, PbxLab, PbxOptions, Reply, Request};
+
+/// Extension of the first demo user.
+const FIRST: usize = 10_001;
+const FRONT_ENDS: usize = 8;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Site {
+    folder: PathBuf,
+    is_ours: bool,
+    pbx: PbxLab,
+    balancer: Balancer,
+    nodes: BTreeMap<u32, Child>,
+    _front_ends: Vec<FrontEnd>,
+    pub users: Vec<RccUser>,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for child in self.nodes.values_mut() {
+            // Err: it has ended.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if self.is_ours {
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+fn line_of(extension: usize) -> String {
+    format!("tel:+1425555{extension};ext={extension}")
+}
+
+impl Site {
+    pub async fn start(
+        folder: Option<&Path>,
+        users: usize,
+        out: &mut impl Write,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let is_ours = folder.is_none();
+        let folder = match folder {
+            Some(folder) => folder.to_owned(),
+            None => std::env::temp_dir().join(format!("lyncpin-up-{}", std::process::id())),
+        };
+        fs::create_dir_all(&folder)?;
+        let mut options = PbxOptions::with_links(2);
+        options.devices = vec![DeviceRange { first: FIRST.to_string(), count: users }];
+        options.model.ring_timeout_ms = None;
+        let pbx = PbxLab::start(options).await?;
+        let sip: Vec<SocketAddr> = (0..2).map(|_| free_address()).collect::<io::Result<_>>()?;
+        configure(&folder, users, &sip, pbx.addresses())?;
+        let balancer = Balancer::start(SocketAddr::from(([127, 0, 0, 1], 0)), sip.iter().copied()).await?;
+        let mut site =
+            Self { folder, is_ours, pbx, balancer, nodes: BTreeMap::new(), _front_ends: Vec::new(), users: Vec::new() };
+        for id in 1..=3 {
+            site.spawn(id)?;
+        }
+        writeln!(out, "A pair on this machine, in {}:", site.folder.display())?;
+        for (id, address) in (1..).zip(&sip) {
+            writeln!(out, "  node {id}     pid {:<8} tcp://{address}", site.pid(id))?;
+        }
+        writeln!(out, "  witness    pid {}", site.pid(3))?;
+        writeln!(out, "  balancer   tcp://{}", site.balancer.address())?;
+        for address in site.pbx.addresses() {
+            writeln!(out, "  PBX        csta://{address}")?;
+        }
+        if let Some(control) = site.pbx.control_address() {
+            writeln!(out, "  PBX desk   tcp://{control}  (one JSON object a line, e.g. {{\"op\":\"calls\"}})")?;
+        }
+        out.flush()?;
+        site.until_both_serve().await?;
+        site.sign_in(users).await?;
+        writeln!(out, "  {} demo users signed in, {} calls", site.users.len(), site.calls().await.len())?;
+        Ok(site)
+    }
+
+    fn spawn(&mut self, id: u32) -> io::Result<()> {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.folder.join(format!("node{id}.log")))?;
+        let child = Command::new(std::env::current_exe()?)
+            .arg(if id == 3 { "witness" } else { "serve" })
+            .arg("--config")
+            .arg(self.folder.join(format!("node{id}.toml")))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()?;
+        self.nodes.insert(id, child);
+        Ok(())
+    }
+
+    pub fn pid(&self, id: u32) -> u32 {
+        self.nodes.get(&id).map_or(0, Child::id)
+    }
+
+    pub fn kill(&mut self, id: u32) -> io::Result<()> {
+        let Some(child) = self.nodes.get_mut(&id) else { return Ok(()) };
+        child.kill()?;
+        child.wait().map(drop)
+    }
+
+    /// As a service manager does.
+    pub fn restart_the_dead(&mut self) -> io::Result<()> {
+        let ended = |child: &mut Child| child.try_wait().is_ok_and(|status| status.is_some());
+        let dead: Vec<u32> = self.nodes.iter_mut().filter_map(|(id, child)| ended(child).then_some(*id)).collect();
+        dead.into_iter().try_for_each(|id| self.spawn(id))
+    }
+
+    pub async fn until_both_serve(&self) -> Result<(), String> {
+        let serve = async {
+            while !self.balancer.health().iter().all(|is_well| *is_well) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let late = |_| format!("the nodes do not serve; see the logs in {}", self.folder.display());
+        tokio::time::timeout(PATIENCE, serve).await.map_err(late)
+    }
+
+    async fn sign_in(&mut self, users: usize) -> Result<(), String> {
+        for n in 0..FRONT_ENDS {
+            let options = FrontEndOptions {
+                repeats_on_flow_loss: true,
+                ..FrontEndOptions::front_end(&format!("fe{n:02}.contoso.com"))
+            };
+            let front_end = FrontEnd::new(options);
+            front_end.keep_connected(vec![self.balancer.address().to_string()], 1);
+            self._front_ends.push(front_end);
+        }
+        self.users = (0..users)
+            .map(|n| {
+                let extension = FIRST + n;
+                let user = format!("sip:user{extension}@contoso.com");
+                let mut options = UserOptions::new(user, line_of(extension), "sip:rccgw@localhost");
+                options.epid = format!("{extension:010x}");
+                self._front_ends[n % FRONT_ENDS].user(options)
+            })
+            .collect();
+        for some in self.users.chunks(50) {
+            for signed_in in join_all(some.iter().map(RccUser::sign_in)).await {
+                signed_in.map_err(|why| format!("a demo user cannot sign in: {why}"))?;
+            }
+        }
+        // Every fourth pair talks.
+        for two in self.users.chunks(2).filter(|two| two.len() == 2).step_by(4) {
+            let placed = two[0].make_call(&two[1].line()).await.map_err(|why| why.to_string())?;
+            if !placed.is_done() {
+                return Err(format!("a demo call was refused: {:?}", placed.refusal()));
+            }
+            let ringing = |view: &crate::client::CallView| {
+                view.calls().iter().find(|call| call.phase() == Phase::Alerting).map(|call| call.id.clone())
+            };
+            if let Some(call) = two[1].until(PATIENCE, ringing).await {
+                two[1].answer(&call).await.map_err(|why| why.to_string())?;
+            }
+        }
+        Ok(())
+    }
+
+    pub async fn calls(&self) -> Vec<CallSeen> {
+        match self.pbx.control(Request::Calls { after: 0, max: 10_000 }).await {
+            Reply::Calls { calls } => calls,
+            _ => Vec::new(),
+        }
+    }
+
+    /// Users whose view is not the PBX's.
+    pub async fn ghosts(&self) -> usize {
+        let mut truth: BTreeMap<String, BTreeMap<String, LocalState>> = BTreeMap::new();
+        for call in self.calls().await {
+            for party in call.parties.iter().filter(|party| party.is_device) {
+                truth.entry(party.party.clone()).or_default().insert(call.call.clone(), party.state);
+            }
+        }
+        let is_wrong = |(n, user): &(usize, &RccUser)| {
+            let shown: BTreeMap<String, LocalState> =
+                user.with_view(|view| view.calls().iter().map(|call| (call.id.clone(), call.local)).collect());
+            shown != truth.get(&(FIRST + n).to_string()).cloned().unwrap_or_default()
+        };
+        self.users.iter().enumerate().filter(is_wrong).count()
+    }
+
+    /// One line for a person who watches.
+    pub async fn line(&self) -> String {
+        let nodes: Vec<String> = (1..)
+            .zip(self.balancer.health())
+            .map(|(id, is_well)| format!("node {id} {}", if is_well { "serves" } else { "is away" }))
+            .collect();
+        let signed_in = self.users.iter().filter(|user| user.is_signed_in()).count();
+        format!(
+            "{}  users {signed_in}/{}  calls {}  ghosts {}",
+            nodes.join("  "),
+            self.users.len(),
+            self.calls().await.len(),
+            self.ghosts().await
+        )
+    }
+}
+
+fn configure(folder: &Path, users: usize, sip: &[SocketAddr], links: &[SocketAddr]) -> io::Result<()> {
+    let mut csv = String::from("sip,line,device\n");
+    for extension in FIRST..FIRST + users {
+        csv += &format!("sip:user{extension}@contoso.com,{},{extension}\n", line_of(extension));
+    }
+    fs::write(folder.join("users.csv"), csv)?;
+    let mut voters = String::new();
+    for id in 1..=3 {
+        let role = if id == 3 { "witness" } else { "data" };
+        voters += &format!("[[cluster.voter]]\nid = {id}\naddress = \"{}\"\nrole = \"{role}\"\n", free_address()?);
+    }
+    for id in 1..=3_usize {
+        let mut text = format!("[node]\nid = {id}\ndata_dir = \"data{id}\"\n{voters}");
+        if let Some(address) = sip.get(id - 1) {
+            text += &format!("[sip]\nlisten = [\"tcp://{address}\"]\n[users]\nfile = \"users.csv\"\n");
+            for (n, link) in links.iter().enumerate() {
+                text += &format!("[[cti]]\nname = \"cm{}\"\naddress = \"csta://{link}\"\nheartbeat_s = 1\n", n + 1);
+            }
+        }
+        fs::write(folder.join(format!("node{id}.toml")), text)?;
+    }
+    Ok(())
+}
