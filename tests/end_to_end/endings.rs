@@ -82,9 +82,10 @@ fn what_was_said_before_the_stop_is_still_written() {
             let (near, mut peer) = Stream::memory(4 * 1024);
             let address = "127.0.0.1:40000".parse().unwrap();
             rig.gateway.attach(near, Peer { address, via: address, names: Vec::new(), secure: false });
-            peer.write_all(OPTIONS.repeat(ASKED).as_bytes()).await.unwrap();
+            // One more: when it has been heard, those before it have been answered.
+            peer.write_all(OPTIONS.repeat(ASKED + 1).as_bytes()).await.unwrap();
             let node = rig.gateway.node().clone();
-            until("all are heard", || node.counters.requests.load(Ordering::Relaxed) == ASKED as u64).await;
+            until("all are heard", || node.counters.requests.load(Ordering::Relaxed) == ASKED as u64 + 1).await;
             let reading = async {
                 // The stop comes first.
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -95,7 +96,7 @@ fn what_was_said_before_the_stop_is_still_written() {
                 said.windows(12).filter(|bytes| bytes == b"SIP/2.0 200 ").count()
             };
             let (answers, ()) = tokio::join!(reading, rig.gateway.stop());
-            assert_eq!(answers, ASKED);
+            assert!(answers >= ASKED, "{answers} of {ASKED}");
             rig.pbx.stop().await;
         },
     );
