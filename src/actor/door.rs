@@ -324,6 +324,7 @@ pub fn begin(node: &Arc<Node>, id: &SessionId, birth: Birth) {
     };
     let parked = birth.parked().clone();
     let (mut session, version, node) = (loaded.value, loaded.version, node.clone());
+    session.is_offered(node.links.by_name(&session.link).and_then(|seat| seat.features()));
     birth.actor(move |ctx, life| {
         let Entered { heard_on, superseded } = node.book.enter(&session, ctx.address());
         if let Some(older) = superseded {

@@ -166,10 +166,10 @@ fn features_are_those_of_the_pbx() {
         Files::new(),
         async |rig| {
             let front_end = rig.front_end(FrontEndOptions::front_end("fe01.contoso.com")).await;
-            let alice = front_end.user(account(0));
-            let signed_in = alice.sign_in().await.unwrap();
             until("the features are known", || rig.gateway.node().links.iter().all(|link| link.features().is_some()))
                 .await;
+            let alice = front_end.user(account(0));
+            let signed_in = alice.sign_in().await.unwrap();
             let offered = lyncpin::lab::pbx::features();
             let gateway = lyncpin::csta::Features::standard();
             assert_eq!(signed_in.features, gateway.intersect(&offered), "what both can do");
@@ -222,18 +222,20 @@ fn each_user_is_offered_what_the_pbx_of_its_own_link_offers() {
             until("both have said", || rig.gateway.node().links.iter().all(|link| link.features().is_some())).await;
             let front_end = rig.front_end(FrontEndOptions::front_end("fe01.contoso.com")).await;
             let mut offers = BTreeMap::new();
-            for n in 0..4 {
-                let user = front_end.user(account(n));
+            // So many because a session may be asked before its link has told it anything.
+            for n in 0..200 {
+                let user = front_end.user(account(n % 4));
                 let features = user.sign_in().await.unwrap().features;
                 let key = format!("session/{}", user.remote_tag().unwrap());
                 let session = rig.gateway.node().records.load::<lyncpin::machine::session::Session>(&key).unwrap();
                 let has = |leaf: &str| features.services.iter().any(|(_, leaves)| leaves.iter().any(|own| own == leaf));
                 let link = session.unwrap().value.link;
                 offers.entry(link).or_insert_with(Vec::new).push(["makeCall", "deflectCall", "xxflectCall"].map(has));
+                user.sign_out().await.unwrap();
                 is_clean(&[&user]);
             }
             let expected = [("cm0", [true, true, false]), ("cm1", [true, false, false])];
-            assert_eq!(offers, expected.map(|(link, has)| (link.to_owned(), vec![has; 2])).into());
+            assert_eq!(offers, expected.map(|(link, has)| (link.to_owned(), vec![has; 100])).into());
         },
     );
 }

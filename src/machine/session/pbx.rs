@@ -130,6 +130,11 @@ impl Pbx {
 }
 
 impl Session {
+    /// What the PBX behind its link said before: a session may be asked for it before its link tells it that it is up.
+    pub fn is_offered(&mut self, features: Option<Arc<Features>>) {
+        self.pbx.features = features;
+    }
+
     pub(super) fn on_link_up(&mut self, cx: Context<'_>, features: Option<Arc<Features>>, effects: &mut Vec<Effect>) {
         self.pbx.features = features;
         self.pbx.xref = None;
