@@ -227,3 +227,39 @@ proptest::proptest! {
         let _ = examine(&text);
     }
 }
+
+#[test]
+fn the_voters_of_a_pair_are_checked_together() {
+    let voter = |id: u32, address: &str, role: &str| {
+        format!("[[cluster.voter]]\nid = {id}\naddress = \"{address}\"\nrole = \"{role}\"\n")
+    };
+    let three = voter(1, "127.0.0.1:7401", "data")
+        + &voter(2, "127.0.0.1:7402", "data")
+        + &voter(3, "127.0.0.1:7403", "witness");
+    assert_eq!(with(&three), "");
+    assert_eq!(with(&three.replace("id = 1\n", "id = 4\n")), "node.id not_a_voter\n");
+    assert_eq!(with(&three.replace("id = 2\n", "id = 3\n")), "cluster.voter[2].id voter_twice\n");
+    assert_eq!(with(&three.replace("id = 3\n", "id = 300\n")), "cluster.voter[2].id range\n");
+    assert_eq!(with(&three.replace("7402", "7401")), "cluster.voter[1].address voter_address_twice\n");
+    assert!(with(&three.replace("127.0.0.1:7402", "7402")).ends_with("cluster.voter[1].address form\n"));
+    assert_eq!(with(&three.replace("\"data\"", "\"witness\"")), "cluster.voter no_data_node\n");
+    let two = voter(1, "127.0.0.1:7401", "data") + &voter(2, "127.0.0.1:7402", "data");
+    assert_eq!(with(&two), "cluster.voter no_witness\n");
+    assert_eq!(
+        with(&format!("[cluster]\naccept_manual_failover = true\n{two}")),
+        "cluster.accept_manual_failover manual_failover\n",
+        "a warning that says what it means"
+    );
+    let far = three.replace("127.0.0.1:7402", "10.0.0.2:7402");
+    let no_tls = ["ca", "cert", "key"].map(|name| format!("cluster.tls.{name} voters_without_tls\n")).concat();
+    assert_eq!(with(&far), no_tls);
+    let tls = "[cluster.tls]\ncert = \"a\"\nkey = \"b\"\nca = \"c\"\n";
+    assert_eq!(with(&(far + tls)), "");
+}
+
+#[test]
+fn a_witness_needs_no_call_manager() {
+    let witness = "[node]\nid = 3\n[[cluster.voter]]\nid = 1\naddress = \"127.0.0.1:7401\"\n[[cluster.voter]]\nid = 3\n\
+                   address = \"127.0.0.1:7403\"\nrole = \"witness\"\n[cluster]\naccept_manual_failover = true\n";
+    assert_eq!(found(witness), "cluster.accept_manual_failover manual_failover\n");
+}
