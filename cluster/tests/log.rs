@@ -1,52 +1,28 @@
-//! The durable log against openraft's own conformance suite, power cuts, and damage.
+//! The durable log against openraft's own conformance suite, power cuts and failures.
+
+mod rig;
 
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use lyncpin_cluster::Machine;
 use lyncpin_cluster::apply::Applier;
-use lyncpin_cluster::image::{Image, Shelf};
+use lyncpin_cluster::image::Shelf;
 use lyncpin_cluster::log::disk::Disk;
-use lyncpin_cluster::log::identity::{self, Identity};
 use lyncpin_cluster::log::memory::MemoryDisk;
 use lyncpin_cluster::log::sled::SledDisk;
-use lyncpin_cluster::log::{Log, Mode, OpenError};
-use lyncpin_cluster::raft::{Entry, LogId, SnapshotMeta, Types, Vote};
+use lyncpin_cluster::log::{Log, Mode};
+use lyncpin_cluster::raft::{Types, Vote};
 use lyncpin_cluster::records::Records;
-use lyncpin_cluster::{Change, Claims, Command, Incarnation, Machine};
+use openraft::StorageError;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage, RaftLogStorageExt};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::type_config::TypeConfigExt;
-use openraft::{EntryPayload, StorageError};
+use rig::{batch, entries, fresh, image, log_id, reopened};
 use tempfile::TempDir;
-
-fn log_id(term: u64, index: u64) -> LogId {
-    LogId::new(openraft::impls::leader_id_adv::LeaderId { term, node_id: 1 }, index)
-}
-
-fn batch(index: u64, bytes: usize) -> Entry {
-    let change = Change::Put {
-        writer: Incarnation(1),
-        key: format!("session/{index}").into(),
-        expected: 0,
-        claims: Claims::default(),
-        body: vec![index as u8; bytes].into(),
-    };
-    Entry::new(log_id(1, index), EntryPayload::Normal(Command::Batch { changes: vec![change] }))
-}
-
-fn fresh(folder: &Path) -> (Identity, Log) {
-    let identity = Identity::fresh("c1", 0, 1).unwrap();
-    let log = identity::create(folder, &identity).unwrap();
-    (identity, log)
-}
-
-async fn entries(log: &Log) -> Vec<Entry> {
-    log.clone().try_get_log_entries(..).await.unwrap()
-}
 
 struct OnSled;
 
@@ -101,30 +77,6 @@ async fn what_was_acknowledged_is_there_when_it_is_opened_again() {
     assert_eq!(log.read_committed().await.unwrap(), Some(log_id(1, 300)));
     let state = log.get_log_state().await.unwrap();
     assert_eq!((state.last_purged_log_id, state.last_log_id), (Some(log_id(1, 99)), Some(log_id(1, 459))));
-}
-
-/// sled gives its lock back a moment after the last handle is dropped.
-fn reopened(folder: &Path, identity: &Identity) -> Result<Log, OpenError> {
-    for _ in 0..500 {
-        match identity::open(folder, identity) {
-            Err(OpenError::Io(error)) if error.to_string().contains("lock") => {
-                std::thread::sleep(std::time::Duration::from_millis(10));
-            }
-            other => return other,
-        }
-    }
-    panic!("the store stays locked")
-}
-
-fn image(records: u64) -> (SnapshotMeta, Image) {
-    let mut machine = Machine::default();
-    machine.apply(Command::Join { node: "a".into() });
-    for n in 0..records {
-        if let EntryPayload::Normal(command) = batch(n, 1_000).payload {
-            machine.apply(command);
-        }
-    }
-    (SnapshotMeta { last_log_id: Some(log_id(1, records)), ..SnapshotMeta::default() }, Image::new(machine.snapshot()))
 }
 
 #[tokio::test]
@@ -183,11 +135,14 @@ async fn losses(syncs: bool) -> usize {
     for round in 0..8 {
         log.save_vote(&Vote::new(round + 1, 1)).await.unwrap();
         log.blocking_append((round * 40..(round + 1) * 40).map(|n| batch(n, 900))).await.unwrap();
+        let snapshot = image(400 + round);
+        log.shelf().save(snapshot.0.clone(), snapshot.1.clone()).await.unwrap();
         let after = platter.cut();
         let kept = match SledDisk::open(after.path()).and_then(|disk| Log::open(Arc::new(disk), None, Mode::Inline)) {
             Ok(mut found) => {
                 entries(&found).await == entries(&log).await
                     && found.read_vote().await.unwrap() == log.read_vote().await.unwrap()
+                    && found.shelf().load().await.is_ok_and(|found| found == Some(snapshot))
             }
             Err(_) => false,
         };
@@ -236,108 +191,6 @@ async fn after_a_failed_write_nothing_is_acknowledged_again() {
     assert!(log.save_vote(&Vote::new(3, 1)).await.is_err(), "the disk may have lost what it failed to write");
     assert!(log.blocking_append([batch(0, 1)]).await.is_err());
     assert_eq!(log.failed().borrow().as_deref(), Some("EIO"));
-}
-
-/// A stopped store of 300 entries with a vote, a snapshot, and its identity.
-async fn stopped() -> (TempDir, Identity, Vec<Entry>) {
-    let folder = tempfile::tempdir().unwrap();
-    let (identity, mut log) = fresh(folder.path());
-    log.save_vote(&Vote::new_committed(1, 1)).await.unwrap();
-    log.blocking_append((0..300).map(|n| batch(n, 700))).await.unwrap();
-    let (meta, image) = image(50);
-    log.shelf().save(meta, image).await.unwrap();
-    let written = entries(&log).await;
-    log.close().await;
-    drop(log);
-    drop(reopened(folder.path(), &identity).unwrap());
-    (folder, identity, written)
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let (path, next) = (entry.path(), to.join(entry.file_name()));
-        if path.is_dir() { copy(&path, &next) } else { fs::copy(&path, &next).map(drop).unwrap() }
-    }
-}
-
-/// Opens a damaged copy: either it says so, or everything is right.
-async fn says_so_or_is_right(folder: &Path, identity: &Identity, written: &[Entry], what: &str) -> bool {
-    match reopened(folder, identity) {
-        Err(OpenError::Damaged(_)) => true,
-        Err(OpenError::Io(error)) => panic!("{what}: {error}"),
-        Ok(mut log) => {
-            assert_eq!(entries(&log).await, written, "{what}");
-            assert_eq!(log.read_vote().await.unwrap(), Some(Vote::new_committed(1, 1)), "{what}");
-            // A snapshot may be unreadable, and says so then; it is never another one.
-            if let Ok(found) = log.shelf().load().await {
-                assert_eq!(found, Some(image(50)), "{what}");
-            }
-            false
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_flipped_byte_is_noticed_or_does_no_harm() {
-    let (folder, identity, written) = stopped().await;
-    let db = |folder: &Path| -> PathBuf { folder.join("records").join("db") };
-    let length = fs::metadata(db(folder.path())).unwrap().len();
-    let mut noticed = 0;
-    for n in 0..60_u64 {
-        let copied = tempfile::tempdir().unwrap();
-        copy(folder.path(), copied.path());
-        let mut bytes = fs::read(db(copied.path())).unwrap();
-        let at = usize::try_from(n * 7_919_123 % length).unwrap();
-        bytes[at] ^= 0x41;
-        fs::write(db(copied.path()), &bytes).unwrap();
-        noticed += usize::from(says_so_or_is_right(copied.path(), &identity, &written, &format!("byte {at}")).await);
-    }
-    assert!(noticed > 0, "some of them hit the entries");
-}
-
-#[tokio::test]
-async fn a_shortened_emptied_or_exchanged_store_is_not_voted_with() {
-    let (folder, identity, written) = stopped().await;
-    let length = fs::metadata(folder.path().join("records/db")).unwrap().len();
-    for n in 0..20 {
-        let copied = tempfile::tempdir().unwrap();
-        copy(folder.path(), copied.path());
-        let db = fs::OpenOptions::new().write(true).open(copied.path().join("records/db")).unwrap();
-        db.set_len(length * n / 20).unwrap();
-        says_so_or_is_right(copied.path(), &identity, &written, &format!("{n}/20 of it")).await;
-    }
-    let damaged = |folder: &Path, identity: &Identity| matches!(reopened(folder, identity), Err(OpenError::Damaged(_)));
-    let copied = || {
-        let copied = tempfile::tempdir().unwrap();
-        copy(folder.path(), copied.path());
-        copied
-    };
-    let emptied = copied();
-    fs::remove_dir_all(emptied.path().join("records")).unwrap();
-    assert!(damaged(emptied.path(), &identity), "its files are gone");
-    fs::create_dir(emptied.path().join("records")).unwrap();
-    fs::write(emptied.path().join("records/db"), b"").unwrap();
-    assert!(damaged(emptied.path(), &identity), "an empty file");
-    let (other, other_identity, _) = stopped().await;
-    let exchanged = copied();
-    fs::remove_dir_all(exchanged.path().join("records")).unwrap();
-    copy(&other.path().join("records"), &exchanged.path().join("records"));
-    assert!(damaged(exchanged.path(), &identity), "another node's store");
-    assert!(
-        damaged(exchanged.path(), &other_identity)
-            || Identity::read(exchanged.path()).unwrap() == Some(identity.clone())
-    );
-    // An older copy of its own store: the mark beside it knows more.
-    let old = copied();
-    let mut log = reopened(folder.path(), &identity).unwrap();
-    log.blocking_append((300..310).map(|n| batch(n, 10))).await.unwrap();
-    log.close().await;
-    drop(log);
-    fs::copy(folder.path().join("mark"), old.path().join("mark")).unwrap();
-    assert!(damaged(old.path(), &identity), "an older copy");
-    let aside = identity::set_aside(old.path()).unwrap();
-    assert!(aside.join("records/db").exists() && Identity::read(old.path()).unwrap().is_none());
 }
 
 /// Callbacks must come in the order of the writes (openraft issue 1960).

@@ -5,8 +5,8 @@ use std::io;
 
 use super::disk::{Disk, Write};
 
-/// Far below the size from which sled makes a value a file.
-const PIECE_BYTES: usize = 24 * 1024;
+/// sled makes a page a file of its own from 128 KiB on, and a page holds up to some 18 values.
+const PIECE_BYTES: usize = 5 * 1024;
 
 /// What stands in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +123,7 @@ fn checksum(key: &[u8], bytes: &[u8]) -> u32 {
 }
 
 fn number(count: usize) -> u16 {
-    // 65,535 pieces are 1.5 GB; a batch's limits keep it under 256 MB.
+    // 65,535 pieces are 335 MB; a batch's limits keep it under 270 MB.
     u16::try_from(count).unwrap_or(u16::MAX)
 }
 

@@ -6,6 +6,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, Pair, Write};
@@ -53,8 +54,34 @@ impl SledDisk {
     }
 }
 
+/// sled panics over a damaged page, whenever it comes to it.
+fn unpanicked<T>(what: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    catch_unwind(AssertUnwindSafe(what))
+        .unwrap_or_else(|_| Err(io::Error::new(io::ErrorKind::InvalidData, "sled panicked over a page it cannot read")))
+}
+
 impl Disk for SledDisk {
     fn commit(&self, writes: &[Write]) -> io::Result<()> {
+        unpanicked(|| self.write(writes))
+    }
+
+    fn scan(&self, prefix: &[u8]) -> io::Result<Vec<Pair>> {
+        unpanicked(|| {
+            let pair = |found: sled::Result<(sled::IVec, sled::IVec)>| {
+                found.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(failed)
+            };
+            self.db.scan_prefix(prefix).map(pair).collect()
+        })
+    }
+
+    fn bytes(&self) -> u64 {
+        let sizes = fs::read_dir(&self.folder).into_iter().flatten().filter_map(|entry| entry.ok()?.metadata().ok());
+        sizes.map(|metadata| metadata.len()).sum()
+    }
+}
+
+impl SledDisk {
+    fn write(&self, writes: &[Write]) -> io::Result<()> {
         let mut batch = sled::Batch::default();
         for write in writes {
             match write {
@@ -65,18 +92,6 @@ impl Disk for SledDisk {
         self.db.apply_batch(batch).map_err(failed)?;
         self.db.flush().map_err(failed)?;
         (self.sync)(&self.file)
-    }
-
-    fn scan(&self, prefix: &[u8]) -> io::Result<Vec<Pair>> {
-        let pair = |found: sled::Result<(sled::IVec, sled::IVec)>| {
-            found.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(failed)
-        };
-        self.db.scan_prefix(prefix).map(pair).collect()
-    }
-
-    fn bytes(&self) -> u64 {
-        let sizes = fs::read_dir(&self.folder).into_iter().flatten().filter_map(|entry| entry.ok()?.metadata().ok());
-        sizes.map(|metadata| metadata.len()).sum()
     }
 }
 
