@@ -8,6 +8,7 @@
 mod codec;
 pub mod disk;
 pub mod identity;
+mod load;
 mod mark;
 pub mod memory;
 mod pieces;
@@ -26,15 +27,12 @@ use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use tokio::sync::{oneshot, watch};
 
 use crate::log::disk::{Disk, Write};
-use crate::log::pieces::{Name, put, read_all};
+use crate::log::pieces::{Name, put, removals};
 use crate::log::writer::{Done, Job, Queue};
 use crate::raft::{Entry, LogId, Types, Vote};
 
 pub use self::identity::{Identity, OpenError};
 pub use self::shelf::DiskShelf;
-
-/// Keys removed by one batch of a purge: more at once would keep the appends behind it waiting.
-const PURGE_KEYS: usize = 256;
 
 /// Clones are the same log.
 #[derive(Clone)]
@@ -75,10 +73,16 @@ impl Tail {
         self.entries.last_key_value().map(|(_, kept)| kept.entry.log_id()).or(self.purged)
     }
 
-    fn drop_entry(&mut self, index: u64) -> Option<u16> {
-        let kept = self.entries.remove(&index)?;
-        self.bytes -= kept.bytes;
-        Some(kept.pieces)
+    /// The batches that remove these entries from the disk as well.
+    fn forget(&mut self, indexes: Vec<u64>) -> Vec<Vec<Write>> {
+        let mut gone = Vec::new();
+        for index in indexes {
+            if let Some(kept) = self.entries.remove(&index) {
+                self.bytes -= kept.bytes;
+                gone.push((Name::Entry(index), kept.pieces));
+            }
+        }
+        removals(&gone)
     }
 }
 
@@ -93,47 +97,13 @@ pub enum Mode {
 impl Log {
     /// Reads what is there. `mark`: the file outside the store that says what it must hold; a simulation has none.
     pub fn open(disk: Arc<dyn Disk>, mark: Option<mark::Mark>, mode: Mode) -> Result<Self, OpenError> {
-        let tail = Self::load(&*disk)?;
+        let tail = load::load(&*disk)?;
         if let Some(mark) = &mark {
             mark.check(tail.vote, tail.last())?;
         }
         let (tell, failed) = watch::channel(None);
         let queue = Queue::new(disk.clone(), mark, tell, mode)?;
         Ok(Self(Arc::new(Shared { tail: Mutex::new(tail), queue, disk, failed })))
-    }
-
-    fn load(disk: &dyn Disk) -> Result<Tail, OpenError> {
-        let damaged = |what: &str, why: io::Error| OpenError::Damaged(format!("{what}: {why}"));
-        let one = |name: Name| -> io::Result<Option<Vec<u8>>> {
-            Ok(read_all(disk, name)?.into_iter().next().map(|(_, value, _)| value))
-        };
-        let decode = |name: Name, what: &str| one(name).map_err(|why| damaged(what, why));
-        let mut tail = Tail::default();
-        if let Some(bytes) = decode(Name::Vote, "the vote")? {
-            tail.vote = Some(codec::decode(&bytes).map_err(|why| damaged("the vote", why))?);
-        }
-        if let Some(bytes) = decode(Name::Committed, "the commit index")? {
-            tail.committed = Some(codec::decode(&bytes).map_err(|why| damaged("the commit index", why))?);
-        }
-        if let Some(bytes) = decode(Name::Purged, "the purge index")? {
-            tail.purged = Some(codec::decode(&bytes).map_err(|why| damaged("the purge index", why))?);
-        }
-        let first = tail.purged.map_or(0, |id| id.index() + 1);
-        for (index, bytes, pieces) in read_all(disk, Name::Entry(0)).map_err(|why| damaged("an entry", why))? {
-            if index < first {
-                // A purge that was not finished.
-                continue;
-            }
-            let entry: Entry = codec::decode(&bytes).map_err(|why| damaged(&format!("entry {index}"), why))?;
-            let next = tail.last().map_or(first, |id| id.index() + 1);
-            let starts = tail.entries.is_empty() && tail.purged.is_none();
-            if entry.index() != index || (index != next && !starts) {
-                return Err(OpenError::Damaged(format!("entry {next} is missing")));
-            }
-            tail.bytes += bytes.len() as u64;
-            tail.entries.insert(index, Kept { entry, bytes: bytes.len() as u64, pieces });
-        }
-        Ok(tail)
     }
 
     /// Says why the store failed, once it has: the process must not go on.
@@ -258,14 +228,9 @@ impl RaftLogStorage<Types> for Log {
         let (writes, promises) = {
             let mut tail = self.tail();
             let first = last.map_or(0, |id| id.index() + 1);
-            let gone: Vec<u64> = tail.entries.range(first..).rev().map(|(index, _)| *index).collect();
-            let mut writes = Vec::new();
-            // From the end backward: a hole would be damage.
-            for index in gone {
-                let pieces = tail.drop_entry(index).unwrap_or_default();
-                pieces::delete(&mut writes, Name::Entry(index), pieces);
-            }
-            (writes, Self::promises(&tail))
+            let indexes: Vec<u64> = tail.entries.range(first..).map(|(index, _)| *index).collect();
+            // In one batch: half of a tail must not stay.
+            (tail.forget(indexes).concat(), Self::promises(&tail))
         };
         self.durable(writes, Some(promises)).await
     }
@@ -280,14 +245,11 @@ impl RaftLogStorage<Types> for Log {
             }
             tail.purged = Some(upto);
             let indexes: Vec<u64> = tail.entries.range(..=upto.index()).map(|(index, _)| *index).collect();
-            let gone: Vec<(u64, u16)> = indexes.into_iter().filter_map(|n| Some((n, tail.drop_entry(n)?))).collect();
-            (gone, Self::promises(&tail))
+            (tail.forget(indexes), Self::promises(&tail))
         };
-        // First the index, durable; what is left of a purge cut short is skipped at open.
+        // First the index, durable; what is left of a purge cut short is removed at open.
         self.durable(writes, Some(promises)).await?;
-        for some in gone.chunks(PURGE_KEYS) {
-            let mut writes = Vec::new();
-            some.iter().for_each(|(index, pieces)| pieces::delete(&mut writes, Name::Entry(*index), *pieces));
+        for writes in gone {
             self.0.queue.push_later(Job { writes, promises: None, done: Done::Nothing });
         }
         Ok(())

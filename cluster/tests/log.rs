@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use lyncpin_cluster::Machine;
 use lyncpin_cluster::apply::Applier;
 use lyncpin_cluster::image::Shelf;
-use lyncpin_cluster::log::disk::Disk;
+use lyncpin_cluster::log::disk::{Disk, See, Write};
 use lyncpin_cluster::log::memory::MemoryDisk;
 use lyncpin_cluster::log::sled::SledDisk;
 use lyncpin_cluster::log::{Log, Mode};
@@ -65,6 +65,8 @@ async fn what_was_acknowledged_is_there_when_it_is_opened_again() {
     log.blocking_append((0..500).map(|n| batch(n, if n == 7 { 200_000 } else { 300 }))).await.unwrap();
     log.truncate_after(Some(log_id(1, 449))).await.unwrap();
     log.save_committed(Some(log_id(1, 300))).await.unwrap();
+    let (meta, snapshot) = image(99);
+    log.shelf().save(meta, snapshot).await.unwrap();
     log.purge(log_id(1, 99)).await.unwrap();
     log.blocking_append((450..460).map(|n| batch(n, 10))).await.unwrap();
     let written = entries(&log).await;
@@ -167,11 +169,11 @@ async fn without_the_sync_of_our_own_a_power_cut_takes_everything() {
 struct Failing(SledDisk, Arc<AtomicBool>);
 
 impl Disk for Failing {
-    fn commit(&self, writes: &[lyncpin_cluster::log::disk::Write]) -> io::Result<()> {
+    fn commit(&self, writes: &[Write]) -> io::Result<()> {
         if self.1.load(Ordering::Relaxed) { Err(io::Error::other("EIO")) } else { self.0.commit(writes) }
     }
-    fn scan(&self, prefix: &[u8]) -> io::Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        self.0.scan(prefix)
+    fn each(&self, prefix: &[u8], see: See<'_>) -> io::Result<()> {
+        self.0.each(prefix, see)
     }
     fn bytes(&self) -> u64 {
         self.0.bytes()

@@ -9,15 +9,16 @@ pub enum Write {
     Delete(Vec<u8>),
 }
 
-pub type Pair = (Vec<u8>, Vec<u8>);
+/// Takes a key and its value.
+pub type See<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> io::Result<()>;
 
 pub trait Disk: Send + Sync + 'static {
     /// Carries out a batch in order; a power cut after this returned cannot undo it. After an error the disk is not
     /// written to again.
     fn commit(&self, writes: &[Write]) -> io::Result<()>;
 
-    /// Pairs whose key begins with `prefix`, in order of keys.
-    fn scan(&self, prefix: &[u8]) -> io::Result<Vec<Pair>>;
+    /// Shows the pairs whose key begins with `prefix`, in order of keys, one at a time; the first error ends it.
+    fn each(&self, prefix: &[u8], see: See<'_>) -> io::Result<()>;
 
     /// Bytes taken.
     fn bytes(&self) -> u64;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::disk::Disk;
 use super::mark::Mark;
-use super::pieces::{Name, put, read_all};
+use super::pieces::{Name, put, read_one};
 use super::sled::SledDisk;
 use super::{Log, Mode, codec};
 
@@ -29,6 +29,14 @@ pub struct Identity {
     pub store_id: String,
 }
 
+/// An identity in its file.
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(flatten)]
+    identity: Identity,
+    checksum: u32,
+}
+
 impl Identity {
     /// For a store yet to be made.
     pub fn fresh(cluster_id: &str, epoch: u64, node_id: u64) -> io::Result<Self> {
@@ -40,21 +48,34 @@ impl Identity {
     /// Of the store in this folder; `None`: there is none.
     pub fn read(folder: &Path) -> Result<Option<Self>, OpenError> {
         match fs::read(folder.join(IDENTITY)) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|why| OpenError::Damaged(format!("{IDENTITY} cannot be read: {why}"))),
+            Ok(bytes) => {
+                let kept: Kept = serde_json::from_slice(&bytes)
+                    .map_err(|why| OpenError::Damaged(format!("{IDENTITY} cannot be read: {why}")))?;
+                if kept.checksum != kept.identity.checksum() {
+                    return Err(OpenError::Damaged(format!("{IDENTITY} does not fit its checksum")));
+                }
+                Ok(Some(kept.identity))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let is_store = folder.join(STORE).exists() || folder.join(MARK).exists();
-                if is_store { Err(OpenError::Damaged(format!("{IDENTITY} is missing"))) } else { Ok(None) }
+                if is_store && !is_unfinished(folder)? {
+                    return Err(OpenError::Damaged(format!("{IDENTITY} is missing")));
+                }
+                Ok(None)
             }
             Err(error) => Err(error.into()),
         }
     }
 
+    fn checksum(&self) -> u32 {
+        let Self { cluster_id, epoch, node_id, store_id } = self;
+        crc32fast::hash(format!("{cluster_id} {epoch} {node_id} {store_id}").as_bytes())
+    }
+
     /// Written whole or not at all.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
         let next = folder.join("identity.next");
-        fs::write(&next, serde_json::to_vec_pretty(self)?)?;
+        fs::write(&next, serde_json::to_vec_pretty(&Kept { checksum: self.checksum(), identity: self.clone() })?)?;
         File::open(&next)?.sync_all()?;
         fs::rename(&next, folder.join(IDENTITY))?;
         File::open(folder)?.sync_all()
@@ -73,13 +94,25 @@ pub enum OpenError {
 /// Makes the store of a folder that has none.
 pub fn create(folder: &Path, identity: &Identity) -> Result<Log, OpenError> {
     fs::create_dir_all(folder)?;
+    if folder.join(MARK).exists() {
+        // What a start before this one did not finish.
+        set_aside(folder)?;
+    }
+    Mark::create(&folder.join(MARK))?;
+    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        File::open(parent)?.sync_all()?;
+    }
     let disk = SledDisk::open(&folder.join(STORE))?;
     let mut writes = Vec::new();
     put(&mut writes, Name::Identity, &codec::encode(identity)?);
     disk.commit(&writes)?;
-    let mark = Mark::open(&folder.join(MARK))?;
     identity.write(folder)?;
-    Log::open(Arc::new(disk), Some(mark), Mode::Thread)
+    Log::open(Arc::new(disk), Some(Mark::open(&folder.join(MARK))?), Mode::Thread)
+}
+
+/// Whether a store was begun and never used: its identity comes last, after a mark that promises nothing.
+fn is_unfinished(folder: &Path) -> Result<bool, OpenError> {
+    Ok(folder.join(MARK).exists() && Mark::open(&folder.join(MARK))?.is_blank())
 }
 
 /// Opens the store of a folder. Its identity is the one beside it, or it is damaged.
@@ -97,8 +130,8 @@ pub fn open(folder: &Path, identity: &Identity) -> Result<Log, OpenError> {
 
 fn check(disk: &dyn Disk, identity: &Identity) -> Result<(), OpenError> {
     let damaged = |why: io::Error| OpenError::Damaged(format!("its identity: {why}"));
-    let found = read_all(disk, Name::Identity).map_err(damaged)?.into_iter().next();
-    let Some((_, bytes, _)) = found else { return Err(OpenError::Damaged("it has no identity".to_owned())) };
+    let found = read_one(disk, Name::Identity).map_err(damaged)?;
+    let Some(bytes) = found else { return Err(OpenError::Damaged("it has no identity".to_owned())) };
     let own: Identity = codec::decode(&bytes).map_err(damaged)?;
     if own.store_id != identity.store_id {
         return Err(OpenError::Damaged("it is another node's, or an older copy's".to_owned()));

@@ -2,7 +2,7 @@
 //! a word (measured); a voter that believed it would forget its vote and what it has acknowledged.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -21,13 +21,17 @@ const SYNC_EVERY: Duration = Duration::from_millis(100);
 pub struct Promises {
     /// Term and node of the vote.
     vote: Option<(u64, u64)>,
-    /// Index of the last entry.
-    last: Option<u64>,
+    /// The last entry: term and node it was proposed under, index. The index alone would take an older copy of a log that
+    /// was truncated since, and grew again, for a newer one.
+    last: Option<(u64, u64, u64)>,
 }
 
 impl Promises {
     pub fn of(vote: Option<Vote>, last: Option<LogId>) -> Self {
-        Self { vote: vote.map(|vote| (vote.leader_id.term, vote.leader_id.node_id)), last: last.map(|id| id.index()) }
+        Self {
+            vote: vote.map(|vote| (vote.leader_id.term, vote.leader_id.node_id)),
+            last: last.map(|id| (id.committed_leader_id().term, id.committed_leader_id().node_id, id.index())),
+        }
     }
 }
 
@@ -44,17 +48,22 @@ struct State {
 }
 
 impl Mark {
-    /// Err(Damaged): neither slot can be read although the file is there.
+    /// Of a store yet to be made: nothing is promised.
+    pub fn create(path: &Path) -> io::Result<()> {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        file.write_all_at(&[encode(0, Promises::default()), encode(1, Promises::default())].concat(), 0)?;
+        file.sync_all()
+    }
+
+    /// Damaged: neither slot can be read.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut slots = [0; 2 * SLOT_BYTES];
-        let read = file.read_at(&mut slots, 0)?;
-        let best = slots[..read].chunks_exact(SLOT_BYTES).filter_map(decode).max_by_key(|(turn, _)| *turn);
-        if read > 0 && best.is_none() {
-            return Err(OpenError::Damaged("the mark file cannot be read".to_owned()));
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut slots = Vec::new();
+        (&file).take(2 * SLOT_BYTES as u64).read_to_end(&mut slots)?;
+        match slots.chunks_exact(SLOT_BYTES).filter_map(decode).max_by_key(|(turn, _)| *turn) {
+            Some((turn, now)) => Ok(Self(Mutex::new(State { file, turn, now, synced: Instant::now() }))),
+            None => Err(OpenError::Damaged("the mark file cannot be read".to_owned())),
         }
-        let (turn, now) = best.unwrap_or_default();
-        Ok(Self(Mutex::new(State { file, turn, now, synced: Instant::now() })))
     }
 
     /// Whether the store holds what was promised.
@@ -66,8 +75,8 @@ impl Mark {
         if held.last < promised.last {
             return Err(OpenError::Damaged(format!(
                 "it held entries up to {} and holds them up to {}",
-                promised.last.unwrap_or_default(),
-                held.last.map_or_else(|| "none".to_owned(), |index| index.to_string())
+                text(promised.last),
+                text(held.last)
             )));
         }
         Ok(())
@@ -75,6 +84,11 @@ impl Mark {
 
     pub fn now(&self) -> Promises {
         self.lock().now
+    }
+
+    /// Whether nothing was ever promised.
+    pub fn is_blank(&self) -> bool {
+        self.now() == Promises::default()
     }
 
     /// Before a batch: what it takes back must not stay promised.
@@ -97,6 +111,10 @@ impl Mark {
         if state.synced.elapsed() >= SYNC_EVERY { state.sync() } else { Ok(()) }
     }
 
+    pub fn sync(&self) -> io::Result<()> {
+        self.lock().sync()
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,13 +134,18 @@ impl State {
     }
 }
 
+fn text(last: Option<(u64, u64, u64)>) -> String {
+    last.map_or_else(|| "none".to_owned(), |(term, _, index)| format!("{index} of term {term}"))
+}
+
 fn encode(turn: u64, promises: Promises) -> [u8; SLOT_BYTES] {
     let mut slot = [0; SLOT_BYTES];
     let (term, node) = promises.vote.unwrap_or_default();
     slot[0] = VERSION;
     slot[1] = u8::from(promises.vote.is_some());
     slot[2] = u8::from(promises.last.is_some());
-    for (at, value) in [turn, term, node, promises.last.unwrap_or_default()].into_iter().enumerate() {
+    let (last_term, last_node, index) = promises.last.unwrap_or_default();
+    for (at, value) in [turn, term, node, last_term, last_node, index].into_iter().enumerate() {
         slot[8 + at * 8..16 + at * 8].copy_from_slice(&value.to_be_bytes());
     }
     let sum = crc32fast::hash(&slot[..SLOT_BYTES - 4]);
@@ -137,6 +160,6 @@ fn decode(slot: &[u8]) -> Option<(u64, Promises)> {
     }
     let number = |at: usize| body[8 + at * 8..16 + at * 8].iter().fold(0, |all, byte| all << 8 | u64::from(*byte));
     let vote = (body[1] == 1).then(|| (number(1), number(2)));
-    let last = (body[2] == 1).then(|| number(3));
+    let last = (body[2] == 1).then(|| (number(3), number(4), number(5)));
     Some((number(0), Promises { vote, last }))
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::disk::{Disk, Pair, Write};
+use super::disk::{Disk, See, Write};
 
 /// Clones are the same disk.
 #[derive(Clone, Debug, Default)]
@@ -28,10 +28,10 @@ impl Disk for MemoryDisk {
         Ok(())
     }
 
-    fn scan(&self, prefix: &[u8]) -> io::Result<Vec<Pair>> {
+    fn each(&self, prefix: &[u8], see: See<'_>) -> io::Result<()> {
         let pairs = self.pairs();
-        let found = pairs.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
-        Ok(found.map(|(key, value)| (key.clone(), value.clone())).collect())
+        let mut found = pairs.range(prefix.to_vec()..).take_while(|(key, _)| key.starts_with(prefix));
+        found.try_for_each(|(key, value)| see(key, value))
     }
 
     fn bytes(&self) -> u64 {

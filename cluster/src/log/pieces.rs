@@ -8,6 +8,16 @@ use super::disk::{Disk, Write};
 /// sled makes a page a file of its own from 128 KiB on, and a page holds up to some 18 values.
 const PIECE_BYTES: usize = 5 * 1024;
 
+/// How the keys of entries begin; the index follows.
+pub const ENTRIES: &[u8] = b"l";
+/// How the keys of chunks begin; the snapshot's number follows, then the chunk's, 32 bits each of what [`read_each`] shows.
+pub const CHUNKS: &[u8] = b"x";
+
+/// How the keys of one snapshot's chunks begin.
+pub fn chunks_of(snapshot: u32) -> Vec<u8> {
+    [CHUNKS, &snapshot.to_be_bytes()].concat()
+}
+
 /// What stands in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name {
@@ -19,7 +29,7 @@ pub enum Name {
     /// Which snapshot is the current one.
     Snapshot,
     /// A chunk of a snapshot: its number and the chunk's.
-    Chunk(u64, u32),
+    Chunk(u32, u32),
 }
 
 impl Name {
@@ -29,9 +39,9 @@ impl Name {
             Self::Vote => (b'v', Vec::new()),
             Self::Committed => (b'c', Vec::new()),
             Self::Purged => (b'p', Vec::new()),
-            Self::Entry(index) => (b'l', index.to_be_bytes().to_vec()),
+            Self::Entry(index) => (ENTRIES[0], index.to_be_bytes().to_vec()),
             Self::Snapshot => (b's', Vec::new()),
-            Self::Chunk(snapshot, chunk) => (b'x', [&snapshot.to_be_bytes()[..], &chunk.to_be_bytes()[..]].concat()),
+            Self::Chunk(snapshot, chunk) => (CHUNKS[0], [snapshot.to_be_bytes(), chunk.to_be_bytes()].concat()),
         };
         [&[kind][..], &rest[..]].concat()
     }
@@ -58,48 +68,77 @@ pub fn put(writes: &mut Vec<Write>, name: Name, value: &[u8]) -> u16 {
     number(count)
 }
 
-/// Adds the removal of a value of so many pieces.
-pub fn delete(writes: &mut Vec<Write>, name: Name, pieces: u16) {
-    // The first piece last: it says how many there are.
-    writes.extend((0..pieces).rev().map(|piece| Write::Delete(name.key(piece))));
+/// Keys removed by one batch, more or less: more at once would keep the appends behind it waiting.
+const REMOVED_KEYS: usize = 256;
+
+fn delete(writes: &mut Vec<Write>, name: Name, pieces: u16) {
+    writes.extend((0..pieces).map(|piece| Write::Delete(name.key(piece))));
 }
 
-/// Every value of the name's kind, in order: the index (0 for kinds with one value), the value, its pieces. For chunks:
-/// those of the snapshot named, indexed by chunk.
-pub fn read_all(disk: &dyn Disk, name: Name) -> io::Result<Vec<(u64, Vec<u8>, u16)>> {
-    let prefix = match name {
-        Name::Entry(_) => vec![b'l'],
-        Name::Chunk(snapshot, _) => [&b"x"[..], &snapshot.to_be_bytes()[..]].concat(),
-        one => one.prefix(),
-    };
-    let mut values: Vec<(u64, Vec<u8>, u16)> = Vec::new();
-    let mut open: Option<(Vec<u8>, u16, u16)> = None;
-    for (key, sealed) in disk.scan(&prefix)? {
+/// The batches that remove these values; each removes whole values.
+pub fn removals(values: &[(Name, u16)]) -> Vec<Vec<Write>> {
+    let mut batches = vec![Vec::new()];
+    for (name, pieces) in values {
+        if batches.last().is_some_and(|batch: &Vec<Write>| batch.len() >= REMOVED_KEYS) {
+            batches.push(Vec::new());
+        }
+        if let Some(batch) = batches.last_mut() {
+            delete(batch, *name, *pieces);
+        }
+    }
+    batches.retain(|batch| !batch.is_empty());
+    batches
+}
+
+/// A value as it is read: what its key says behind the prefix, its bytes, its pieces.
+pub type Value = (u64, Vec<u8>, u16);
+
+/// Shows every value whose key begins with `prefix`, in order: [`ENTRIES`], [`chunks_of`], or a name's own.
+pub fn read_each(disk: &dyn Disk, prefix: &[u8], mut see: impl FnMut(Value) -> io::Result<()>) -> io::Result<()> {
+    let mut open: Option<Open> = None;
+    disk.each(prefix, &mut |key, sealed| {
         let (stem, piece) =
             key.split_at_checked(key.len().wrapping_sub(2)).ok_or_else(|| invalid("a key too short"))?;
         let piece = u16::from_be_bytes([piece[0], piece[1]]);
-        let (count, bytes) = unseal(&key, &sealed)?;
-        let (own, next, of) = match open.take() {
-            Some((own, next, of)) if own == stem => (own, next, of),
+        let (count, bytes) = unseal(key, sealed)?;
+        let mut value = match open.take() {
+            Some(value) if value.stem == stem => value,
             Some(_) => return Err(invalid("a value's last pieces are missing")),
-            None => (stem.to_vec(), 0, count),
+            None => Open { stem: stem.to_vec(), bytes: Vec::new(), next: 0, count },
         };
-        if piece != next || count != of {
+        if piece != value.next || count != value.count {
             return Err(invalid("a piece is missing"));
         }
-        if piece == 0 {
-            values.push((index_of(stem, &prefix), bytes.to_vec(), count));
-        } else if let Some((_, value, _)) = values.last_mut() {
-            value.extend(bytes);
+        value.bytes.extend(bytes);
+        value.next += 1;
+        if value.next == count {
+            return see((index_of(stem, prefix), value.bytes, count));
         }
-        if next + 1 < of {
-            open = Some((own, next + 1, of));
-        }
+        open = Some(value);
+        Ok(())
+    })?;
+    match open {
+        Some(_) => Err(invalid("the last value's last pieces are missing")),
+        None => Ok(()),
     }
-    if open.is_some() {
-        return Err(invalid("the last value's last pieces are missing"));
-    }
-    Ok(values)
+}
+
+/// A value whose last piece is not read yet.
+struct Open {
+    stem: Vec<u8>,
+    bytes: Vec<u8>,
+    next: u16,
+    count: u16,
+}
+
+/// The one value of that name.
+pub fn read_one(disk: &dyn Disk, name: Name) -> io::Result<Option<Vec<u8>>> {
+    let mut found = None;
+    read_each(disk, &name.prefix(), |(_, bytes, _)| {
+        found = Some(bytes);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 fn index_of(stem: &[u8], prefix: &[u8]) -> u64 {

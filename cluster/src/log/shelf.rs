@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 
 use super::codec;
 use super::disk::{Disk, Write};
-use super::pieces::{Name, delete, put, read_all};
+use super::pieces::{CHUNKS, Name, chunks_of, put, read_each, read_one, removals};
 use super::writer::{Done, Job, Queue, gone};
 use crate::image::{Assembly, Image, Shelf};
-use crate::raft::SnapshotMeta;
+use crate::raft::{LogId, SnapshotMeta};
 
 /// Clones are the same shelf.
 #[derive(Clone)]
@@ -26,19 +26,49 @@ pub struct DiskShelf {
 /// Which chunks are the current snapshot.
 #[derive(Debug, Serialize, Deserialize)]
 struct Current {
-    snapshot: u64,
+    snapshot: u32,
     chunks: u32,
     meta: SnapshotMeta,
+}
+
+impl Current {
+    fn read(disk: &dyn Disk) -> io::Result<Option<Self>> {
+        read_one(disk, Name::Snapshot)?.map(|bytes| codec::decode(&bytes)).transpose()
+    }
+}
+
+/// What an opened store holds of snapshots.
+pub(super) struct Held {
+    /// Up to where the log is not needed any more.
+    pub last: Option<LogId>,
+    /// Chunks of no current snapshot, with their pieces: a save or a removal was cut short.
+    pub stale: Vec<(Name, u16)>,
+}
+
+/// Reads every chunk. Err: the current snapshot is not whole.
+pub(super) fn look_over(disk: &dyn Disk) -> io::Result<Held> {
+    let current = Current::read(disk)?;
+    let (mut next, mut stale) = (0, Vec::new());
+    read_each(disk, CHUNKS, |(number, _, pieces)| {
+        let (snapshot, chunk) = ((number >> 32) as u32, number as u32);
+        if current.as_ref().is_none_or(|current| current.snapshot != snapshot) {
+            stale.push((Name::Chunk(snapshot, chunk), pieces));
+        } else if chunk == next {
+            next += 1;
+        }
+        Ok(())
+    })?;
+    match current {
+        Some(current) if current.chunks != next => {
+            Err(io::Error::new(io::ErrorKind::InvalidData, format!("{next} chunks of {} are there", current.chunks)))
+        }
+        current => Ok(Held { last: current.and_then(|current| current.meta.last_log_id), stale }),
+    }
 }
 
 impl DiskShelf {
     pub(super) fn new(disk: Arc<dyn Disk>, queue: Arc<Queue>) -> Self {
         Self { disk, queue, saving: Arc::default() }
-    }
-
-    fn current(&self) -> io::Result<Option<Current>> {
-        let found = read_all(&*self.disk, Name::Snapshot)?.into_iter().next();
-        found.map(|(_, bytes, _)| codec::decode(&bytes)).transpose()
     }
 
     async fn write(&self, writes: Vec<Write>) -> io::Result<()> {
@@ -50,9 +80,9 @@ impl DiskShelf {
     /// New chunks under a new number, then the name of the current one, then the old chunks go.
     async fn replace(&self, meta: SnapshotMeta, image: Image) -> io::Result<()> {
         let _saving = self.saving.lock().await;
-        let former = self.current()?.map_or(0, |current| current.snapshot);
-        let snapshot = former + 1;
-        // Left behind by a save that was cut short.
+        let former = Current::read(&*self.disk)?.map_or(0, |current| current.snapshot);
+        let snapshot = former.wrapping_add(1);
+        // Left behind by a save that was given up.
         self.remove(snapshot).await?;
         let mut chunks = 0;
         for chunk in image.chunks() {
@@ -67,10 +97,13 @@ impl DiskShelf {
         self.remove(former).await
     }
 
-    async fn remove(&self, snapshot: u64) -> io::Result<()> {
-        for (chunk, _, pieces) in read_all(&*self.disk, Name::Chunk(snapshot, 0))? {
-            let mut writes = Vec::new();
-            delete(&mut writes, Name::Chunk(snapshot, u32::try_from(chunk).unwrap_or(u32::MAX)), pieces);
+    async fn remove(&self, snapshot: u32) -> io::Result<()> {
+        let mut gone = Vec::new();
+        read_each(&*self.disk, &chunks_of(snapshot), |(chunk, _, pieces)| {
+            gone.push((Name::Chunk(snapshot, chunk as u32), pieces));
+            Ok(())
+        })?;
+        for writes in removals(&gone) {
             self.write(writes).await?;
         }
         Ok(())
@@ -86,10 +119,9 @@ impl Shelf for DiskShelf {
     fn load(&self) -> BoxFuture<'static, io::Result<Option<(SnapshotMeta, Image)>>> {
         let shelf = self.clone();
         Box::pin(async move {
-            let Some(current) = shelf.current()? else { return Ok(None) };
-            let chunks = read_all(&*shelf.disk, Name::Chunk(current.snapshot, 0))?;
+            let Some(current) = Current::read(&*shelf.disk)? else { return Ok(None) };
             let mut assembly = Assembly::default();
-            chunks.iter().try_for_each(|(_, chunk, _)| assembly.push(chunk))?;
+            read_each(&*shelf.disk, &chunks_of(current.snapshot), |(_, chunk, _)| assembly.push(&chunk))?;
             Ok(Some((current.meta, assembly.finish()?)))
         })
     }

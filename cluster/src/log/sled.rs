@@ -9,7 +9,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use super::disk::{Disk, Pair, Write};
+use super::disk::{Disk, See, Write};
 use super::identity::OpenError;
 
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
@@ -39,7 +39,7 @@ impl SledDisk {
         })?;
         let db = match opening.join() {
             Ok(Ok(db)) => db,
-            Ok(Err(sled::Error::Io(error))) => return Err(error.into()),
+            Ok(Err(sled::Error::Io(error))) if !is_of_damage(&error) => return Err(error.into()),
             Ok(Err(error)) => return Err(OpenError::Damaged(error.to_string())),
             Err(_) => return Err(OpenError::Damaged("sled panicked while it opened it".to_owned())),
         };
@@ -65,12 +65,12 @@ impl Disk for SledDisk {
         unpanicked(|| self.write(writes))
     }
 
-    fn scan(&self, prefix: &[u8]) -> io::Result<Vec<Pair>> {
+    fn each(&self, prefix: &[u8], see: See<'_>) -> io::Result<()> {
         unpanicked(|| {
-            let pair = |found: sled::Result<(sled::IVec, sled::IVec)>| {
-                found.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(failed)
-            };
-            self.db.scan_prefix(prefix).map(pair).collect()
+            self.db.scan_prefix(prefix).try_for_each(|pair| {
+                let (key, value) = pair.map_err(failed)?;
+                see(&key, &value)
+            })
         })
     }
 
@@ -93,6 +93,12 @@ impl SledDisk {
         self.db.flush().map_err(failed)?;
         (self.sync)(&self.file)
     }
+}
+
+/// A file shorter or other than sled expects, and not a disk that cannot be read.
+fn is_of_damage(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+    matches!(error.kind(), InvalidData | InvalidInput | UnexpectedEof)
 }
 
 fn failed(error: sled::Error) -> io::Error {

@@ -79,6 +79,7 @@ impl Queue {
                     while let Some(batch) = own.next_batch() {
                         writer.write(batch);
                     }
+                    writer.end();
                 })?;
                 Ok(queue)
             }
@@ -155,6 +156,12 @@ impl Writer {
                 None => Ok(()),
                 Some(why) => Err(io::Error::other(why.clone())),
             });
+        }
+    }
+
+    fn end(&self) {
+        if let Some(Err(error)) = self.mark.as_ref().map(Mark::sync) {
+            tracing::warn!(%error, "the mark beside the record store may be older than the store");
         }
     }
 
