@@ -126,11 +126,17 @@ impl Log {
         self.0.disk.bytes()
     }
 
-    /// Waits until all that was handed in is durable, and stops the writer.
+    /// Waits until all that was handed in is durable and the writer has ended. The store is free for another process when
+    /// the last clone, and the last of its shelves, is dropped.
     pub async fn close(&self) {
         // Err: the store failed before, and has said so.
         let _ = self.durable(Vec::new(), None).await;
         self.0.queue.close();
+        if !self.0.queue.is_inline() {
+            let mut failed = self.failed();
+            // Err: the writer is gone.
+            while failed.changed().await.is_ok() {}
+        }
     }
 
     fn tail(&self) -> MutexGuard<'_, Tail> {

@@ -34,6 +34,8 @@ pub const FEATURE_LEVEL: u32 = 1;
 const LOG_BYTES_MIN: u64 = 16 * 1024 * 1024;
 const HOUSEKEEPING_MS: u64 = 500;
 const DEATHS_MAX: usize = 64;
+/// Of 10 ms each.
+const IN_USE_TURNS: u32 = 200;
 
 pub struct NodeOptions {
     pub cluster_id: String,
@@ -68,6 +70,8 @@ pub enum StartError {
         .folder.display(), .found.cluster_id, .found.node_id
     )]
     Foreign { folder: PathBuf, found: Identity, cluster_id: String, id: u64 },
+    #[error("the store in {} is open in another process", .folder.display())]
+    InUse { folder: PathBuf },
     #[error("without TLS every voter must be on this machine; {address} is not")]
     PlainBeyondLoopback { address: String },
     #[error("the cluster listener {address} cannot be opened")]
@@ -139,9 +143,17 @@ impl Node {
                 return Err(StartError::PlainBeyondLoopback { address: voter.address.clone() });
             }
         }
-        let found = Identity::read(&folder);
-        let has_state = !matches!(found, Ok(None));
-        let (log, identity) = open_or_create(&folder, found, &cluster_id, id)?;
+        let mut turn = 0;
+        let (log, identity, has_state) = loop {
+            let found = Identity::read(&folder);
+            let has_state = !matches!(found, Ok(None));
+            match open_or_create(&folder, found, &cluster_id, id) {
+                // A process that was told to end may need a moment.
+                Err(StartError::InUse { .. }) if turn < IN_USE_TURNS => turn += 1,
+                opened => break opened.map(|(log, identity)| (log, identity, has_state))?,
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
         let hello = Hello {
             protocol: PROTOCOL,
             cluster_id,
@@ -355,6 +367,7 @@ fn open_or_create(
     let found = match found {
         Ok(found) => found,
         Err(OpenError::Damaged(reason)) => return Err(set_aside(reason)),
+        Err(OpenError::InUse) => return Err(StartError::InUse { folder: folder.to_owned() }),
         Err(OpenError::Io(error)) => return Err(error.into()),
     };
     let opened = match &found {
@@ -370,6 +383,7 @@ fn open_or_create(
     };
     opened.map_err(|error| match error {
         OpenError::Damaged(reason) => set_aside(reason),
+        OpenError::InUse => StartError::InUse { folder: folder.to_owned() },
         OpenError::Io(error) => error.into(),
     })
 }

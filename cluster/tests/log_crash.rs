@@ -191,3 +191,14 @@ async fn a_store_whose_making_was_cut_short_is_made_anew() {
     std::fs::remove_file(folder.path().join("identity.json")).unwrap();
     assert!(matches!(Identity::read(folder.path()), Err(identity::OpenError::Damaged(_))));
 }
+
+#[tokio::test]
+async fn a_store_that_is_open_is_not_opened_again_and_is_not_taken_for_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (identity, log) = fresh(folder.path());
+    assert!(matches!(identity::open(folder.path(), &identity), Err(identity::OpenError::InUse)));
+    assert!(matches!(identity::create(folder.path(), &identity), Err(identity::OpenError::InUse)));
+    log.close().await;
+    drop(log);
+    reopened(folder.path(), &identity).unwrap();
+}

@@ -75,13 +75,13 @@ impl Stopped {
             Err(error) => Err(error),
         };
         let mut log = match opened {
-            Err(OpenError::Io(error)) => panic!("{what}: {error}"),
             Err(OpenError::Damaged(why)) => {
                 assert!(!why.is_empty());
                 identity::set_aside(folder).unwrap();
                 assert_eq!(Identity::read(folder).unwrap(), None, "{what}");
                 return true;
             }
+            Err(error) => panic!("{what}: {error}"),
             Ok(log) => log,
         };
         assert_eq!(entries(&log).await, self.written, "{what}");

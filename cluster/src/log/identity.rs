@@ -87,6 +87,9 @@ pub enum OpenError {
     /// The node must not vote with it. [`set_aside`], then rejoin under a new node id.
     #[error("the record store is damaged: {0}")]
     Damaged(String),
+    /// One process at a time.
+    #[error("the record store is open in another process")]
+    InUse,
     #[error("the record store cannot be read or written")]
     Io(#[from] io::Error),
 }
@@ -94,11 +97,10 @@ pub enum OpenError {
 /// Makes the store of a folder that has none.
 pub fn create(folder: &Path, identity: &Identity) -> Result<Log, OpenError> {
     fs::create_dir_all(folder)?;
-    if folder.join(MARK).exists() {
-        // What a start before this one did not finish.
-        set_aside(folder)?;
+    // It may be there, and promise nothing: a start before this one was cut short, or is under way and has the store's lock.
+    if !folder.join(MARK).exists() {
+        Mark::create(&folder.join(MARK))?;
     }
-    Mark::create(&folder.join(MARK))?;
     if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         File::open(parent)?.sync_all()?;
     }

@@ -39,6 +39,9 @@ impl SledDisk {
         })?;
         let db = match opening.join() {
             Ok(Ok(db)) => db,
+            Ok(Err(sled::Error::Io(error))) if error.to_string().contains("acquire lock") => {
+                return Err(OpenError::InUse);
+            }
             Ok(Err(sled::Error::Io(error))) if !is_of_damage(&error) => return Err(error.into()),
             Ok(Err(error)) => return Err(OpenError::Damaged(error.to_string())),
             Err(_) => return Err(OpenError::Damaged("sled panicked while it opened it".to_owned())),

@@ -108,6 +108,10 @@ impl Queue {
         self.wake.notify_one();
     }
 
+    pub fn is_inline(&self) -> bool {
+        self.inline.is_some()
+    }
+
     /// The writer ends when it has written what waits.
     pub fn close(&self) {
         self.lock().is_closed = true;

@@ -49,11 +49,11 @@ pub async fn entries(log: &Log) -> Vec<Entry> {
     log.clone().try_get_log_entries(..).await.unwrap()
 }
 
-/// sled gives its lock back a moment after the last handle is dropped.
+/// sled gives its lock back a moment after the last handle is dropped, on a thread of its own.
 pub fn reopened(folder: &Path, identity: &Identity) -> Result<Log, OpenError> {
     for _ in 0..500 {
         match identity::open(folder, identity) {
-            Err(OpenError::Io(error)) if error.to_string().contains("lock") => {
+            Err(OpenError::InUse) => {
                 std::thread::sleep(Duration::from_millis(10));
             }
             other => return other,
