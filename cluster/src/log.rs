@@ -116,6 +116,12 @@ impl Log {
         DiskShelf::new(self.0.disk.clone(), self.0.queue.clone())
     }
 
+    /// Whether this store never took part in anything: it knows no vote and no entry.
+    pub fn is_blank(&self) -> bool {
+        let tail = self.tail();
+        tail.vote.is_none() && tail.last().is_none()
+    }
+
     /// Bytes of the entries that are not purged.
     pub fn log_bytes(&self) -> u64 {
         self.tail().bytes

@@ -132,7 +132,7 @@ pub struct Status {
 }
 
 impl Node {
-    /// Opens or makes the store, listens, and takes part. A node whose store is new waits here until every other voter is
+    /// Opens or makes the store, listens, and takes part. A node whose store is blank waits here until every other voter is
     /// reached, because only they can say whether it has voted before.
     pub async fn start(options: NodeOptions) -> Result<Self, StartError> {
         let NodeOptions { cluster_id, id, name, role, listen, voters, joins, folder, security, timers, runtime, relay } =
@@ -144,16 +144,16 @@ impl Node {
             }
         }
         let mut turn = 0;
-        let (log, identity, has_state) = loop {
-            let found = Identity::read(&folder);
-            let has_state = !matches!(found, Ok(None));
-            match open_or_create(&folder, found, &cluster_id, id) {
+        let (log, identity) = loop {
+            match open_or_create(&folder, Identity::read(&folder), &cluster_id, id) {
                 // A process that was told to end may need a moment.
                 Err(StartError::InUse { .. }) if turn < IN_USE_TURNS => turn += 1,
-                opened => break opened.map(|(log, identity)| (log, identity, has_state))?,
+                opened => break opened?,
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
+        // A store that was made by a start that came no further is as good as none.
+        let has_state = !log.is_blank();
         let hello = Hello {
             protocol: PROTOCOL,
             cluster_id,
@@ -178,7 +178,6 @@ impl Node {
         if !has_state && !joins {
             let others: BTreeSet<u64> = voters.keys().copied().filter(|other| *other != id).collect();
             if !are_all_new(&links, &others).await {
-                identity::set_aside(&folder)?;
                 return Err(StartError::Wiped { id, folder });
             }
         }

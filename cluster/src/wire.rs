@@ -90,7 +90,7 @@ pub struct Hello {
     /// What this node could do if all could.
     #[serde(default)]
     pub feature_level: u32,
-    /// It had a store when it started: it may have voted.
+    /// Its store was not blank when it started: it may have voted.
     #[serde(default)]
     pub has_state: bool,
     /// Set in the answer of one who does not want to speak.

@@ -50,9 +50,17 @@ fn voter(id: u64) -> Voter {
 
 impl Lab {
     async fn start() -> Self {
+        Self::prepared().started().await
+    }
+
+    fn prepared() -> Self {
         let voters: BTreeMap<u64, Voter> = (1..=3).map(|id| (id, voter(id))).collect();
         let folders = (1..=3).map(|id| (id, tempfile::tempdir().unwrap())).collect();
-        let mut lab = Self { folders, voters, nodes: BTreeMap::new() };
+        Self { folders, voters, nodes: BTreeMap::new() }
+    }
+
+    async fn started(self) -> Self {
+        let mut lab = self;
         let (a, b, w) = tokio::join!(lab.try_node(1), lab.try_node(2), lab.try_node(3));
         lab.nodes = [(1, a), (2, b), (3, w)].into_iter().map(|(id, node)| (id, node.unwrap())).collect();
         lab.leader().await;
@@ -272,9 +280,33 @@ async fn a_voter_whose_store_is_gone_does_not_vote() {
     lab.restart(1).await;
     lab.restart(3).await;
     lab.folders.insert(2, tempfile::tempdir().unwrap());
-    let refused = lab.try_node(2).await.map(|node| node.id());
-    assert!(matches!(refused, Err(StartError::Wiped { id: 2, .. })), "{refused:?}");
+    // Nor when it is started again and again, or was killed while it asked.
+    let _ = timeout(Duration::from_millis(1), lab.try_node(2)).await;
+    for _ in 0..3 {
+        let refused = lab.try_node(2).await.map(|node| node.id());
+        assert!(matches!(refused, Err(StartError::Wiped { id: 2, .. })), "{refused:?}");
+    }
+    let left = std::fs::read_dir(lab.folders[&2].path()).unwrap().count();
+    assert!(left <= 3, "each start left something: {left}");
     lab.leader().await;
+}
+
+/// Its store was made by then; a node that took that for a life never began the cluster.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_begins_although_a_first_start_failed_or_was_cut_short() {
+    let lab = Lab::prepared();
+    for id in 1..=2 {
+        let taken = TcpListener::bind(&lab.voters[&id].address).unwrap();
+        let refused = lab.try_node(id).await.map(|node| node.id());
+        assert!(matches!(refused, Err(StartError::Listen { .. })), "{refused:?}");
+        drop(taken);
+        assert!(lab.folders[&id].path().join("identity.json").exists());
+    }
+    // Killed while it waited for the others.
+    assert!(timeout(Duration::from_millis(200), lab.try_node(3)).await.is_err());
+    let lab = timeout(PATIENCE, lab.started()).await.expect("the cluster begins");
+    let a = lab.node(1).join().await.unwrap();
+    put(lab.node(1), a, "session/1", 0).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
