@@ -3,51 +3,43 @@
 //! Call [`Gateway::start`] inside an actix system or a tokio `LocalSet`. Sessions live on the arbiters it makes, one a core
 //! unless told otherwise; with none they live on the calling thread, which is how tests run it under a paused clock.
 
+mod children;
+mod settings;
+mod tls;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use actix::Actor;
 use actix_rt::{Arbiter, ArbiterHandle};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::error;
 
+use self::children::{certificates_child, link_child, reload_child, sessions};
+use self::settings::{flow_options, link_config, rules};
+use self::tls::Engines;
 use crate::actor::adoption::{adopt, attend};
 use crate::actor::book::Book;
-use crate::actor::child::{Exit, StopSignal};
+use crate::actor::child::StopSignal;
 use crate::actor::door;
-use crate::actor::dynamic::{DynamicSupervisor, Happening as SessionHappening, Place, Plan};
-use crate::actor::features::FeatureProbe;
-use crate::actor::flow::FlowOptions;
+use crate::actor::dynamic::Place;
 use crate::actor::flows::Flows;
 use crate::actor::intensity::Intensity;
-use crate::actor::link::LinkActor;
-use crate::actor::links::{LinkMail, Links};
+use crate::actor::links::Links;
 use crate::actor::node::{Arrivals, Connect, Node};
 use crate::actor::relay::Hearing;
-use crate::actor::spec::ChildSpec;
 use crate::actor::supervisor::{Ended, Strategy, Supervisor};
 use crate::clock::Clock;
 use crate::config::{self, Cluster, Config};
-use crate::csta::Features;
-use crate::cti::{LinkConfig, TcpConnector};
-use crate::directory::{DirectoryWatch, Reload};
-use crate::id::SessionId;
+use crate::cti::TcpConnector;
+use crate::directory::DirectoryWatch;
 use crate::lab::pbx::{DeviceRange, LinkOptions, PbxLab, PbxOptions};
-use crate::machine::directory::Directory;
-use crate::machine::link::LinkState;
-use crate::machine::profile::Switches;
-use crate::machine::rules::{IDLE_EXPIRES_S, INFO_TIMEOUT_MS, OUT_OF_SERVICE_AFTER_MS, Rules, STATUS_GRACE_MS};
-use crate::sip::stream::Limits;
 use crate::store::pair::{Pair, PairError};
 use crate::store::{CommitRefused, MemoryStore, Records};
 use crate::telemetry::Counters;
-use crate::transport::{
-    Accepted, ClientCertificates, ClientPurpose, ConnectOptions, Connector, ListenOptions, Listener, NamePattern,
-    RustlsEngine, Stream, TlsEngine, TlsError, TlsFiles, TlsOptions, TlsVersion,
-};
+use crate::transport::{Accepted, ConnectOptions, Connector, ListenOptions, Listener, Stream, TlsEngine, TlsError};
 
 /// Links by position: a child's name is static.
 const LINK_CHILDREN: [&str; config::LINKS_MAX] =
@@ -310,43 +302,6 @@ impl Gateway {
     }
 }
 
-/// The supervisor of all sessions. A session that cannot be kept alive ends, so that its client begins anew.
-fn sessions(node: &Arc<Node>, crew: &Crew) -> DynamicSupervisor<SessionId> {
-    let (maker, teller) = (Arc::downgrade(node), Arc::downgrade(node));
-    let mut plan = Plan::new(move |id: &SessionId, birth| match maker.upgrade() {
-        Some(node) => door::begin(&node, id, birth),
-        None => birth.ignore(),
-    })
-    .places(crew.places())
-    .on(move |happening| {
-        let Some(node) = teller.upgrade() else { return };
-        match happening {
-            SessionHappening::Died { key, exit } => {
-                node.counters.count("session", "died");
-                error!(session = %key, ?exit, "session actor died; it is restarted from its record");
-            }
-            SessionHappening::GivenUp { key, exit } => {
-                node.counters.count("session", "given_up");
-                error!(session = %key, ?exit, "session actor dies again and again; its client must sign in anew");
-                door::give_up(&node, key);
-            }
-            SessionHappening::Parked { key, input } => {
-                node.counters.count("session", "parked");
-                error!(session = %key, input, "an input crashed the session three times and is refused from now on");
-            }
-            SessionHappening::PlaceHung { place } => {
-                error!(place, "a session thread does not answer; restart the gateway, the peer takes over");
-            }
-            SessionHappening::Left { children } => warn!(children, "sessions left behind at the end"),
-        }
-    });
-    plan.children_max = node.sessions_max;
-    let sessions = DynamicSupervisor::new(plan);
-    // Err: set already, which this function is called once to do.
-    let _ = node.sessions.set(sessions.clone());
-    sessions
-}
-
 /// Starts the simulated PBX in place of the first link's, on the link's own address.
 async fn embedded_pbx(config: &mut Config) -> Result<Option<PbxLab>, StartError> {
     if !config.lab.embedded_pbx {
@@ -388,265 +343,11 @@ async fn listen(
     Listener::bind(options, tls).await.map_err(failed)
 }
 
-/// TLS engines: `tls://` listeners ask for no client certificate, `mtls://` ones insist on one.
-#[derive(Default)]
-struct Engines {
-    plain: Option<Arc<dyn TlsEngine>>,
-    mutual: Option<Arc<dyn TlsEngine>>,
-}
-
-impl Engines {
-    fn new(config: &Config) -> Result<Self, StartError> {
-        let is_used = |security| config.sip.listen.iter().any(|address| address.security == security);
-        let engine = |security, clients| match is_used(security) {
-            true => tls_engine(config, clients),
-            false => Ok(None),
-        };
-        let mutual = engine(config::Security::Mtls, ClientCertificates::Required)?;
-        let plain = engine(config::Security::Tls, ClientCertificates::NotAsked)?;
-        let has_none = mutual.is_none() && plain.is_none();
-        // Front ends may be reached over TLS although we listen on TCP behind a balancer.
-        let plain = if has_none { tls_engine(config, ClientCertificates::NotAsked)? } else { plain };
-        Ok(Self { plain, mutual })
-    }
-
-    fn of(&self, security: config::Security) -> Option<Arc<dyn TlsEngine>> {
-        match security {
-            config::Security::Tcp => None,
-            config::Security::Tls => self.plain.clone(),
-            config::Security::Mtls => self.mutual.clone(),
-        }
-    }
-
-    /// For connections to front ends; both show our certificate when asked.
-    fn client(&self) -> Option<Arc<dyn TlsEngine>> {
-        self.mutual.clone().or_else(|| self.plain.clone())
-    }
-
-    fn all(self) -> impl Iterator<Item = (&'static str, Arc<dyn TlsEngine>)> {
-        let mutual = self.mutual.map(|engine| ("certificates-mtls", engine));
-        mutual.into_iter().chain(self.plain.map(|engine| ("certificates", engine)))
-    }
-}
-
-/// `None` without a certificate.
-fn tls_engine(config: &Config, clients: ClientCertificates) -> Result<Option<Arc<dyn TlsEngine>>, StartError> {
-    let tls = &config.sip.tls;
-    let (Some(certificate), Some(key)) = (&tls.cert, &tls.key) else { return Ok(None) };
-    let authorities = tls.ca.clone().unwrap_or_else(|| certificate.clone());
-    let mut options = TlsOptions::new(TlsFiles { certificate: certificate.clone(), key: key.clone(), authorities });
-    options.clients = clients;
-    options.client_purpose =
-        if tls.require_client_eku { ClientPurpose::ClientAuth } else { ClientPurpose::ClientOrServerAuth };
-    options.client_names_allowed =
-        config.sip.peer_names.iter().filter_map(|name| name.as_str().parse::<NamePattern>().ok()).collect();
-    options.version_min = match tls.min_version {
-        config::TlsVersion::Tls10 => TlsVersion::Tls10,
-        config::TlsVersion::Tls11 => TlsVersion::Tls11,
-        config::TlsVersion::Tls12 => TlsVersion::Tls12,
-        config::TlsVersion::Tls13 => TlsVersion::Tls13,
-    };
-    options.legacy_ciphers.clone_from(&tls.legacy_ciphers);
-    if tls.legacy { legacy_engine(options).map(Some) } else { Ok(Some(Arc::new(RustlsEngine::new(options)?))) }
-}
-
-#[cfg(feature = "legacy-tls")]
-fn legacy_engine(options: TlsOptions) -> Result<Arc<dyn TlsEngine>, StartError> {
-    Ok(Arc::new(crate::transport::LegacyEngine::new(options)?))
-}
-
-#[cfg(not(feature = "legacy-tls"))]
-fn legacy_engine(_: TlsOptions) -> Result<Arc<dyn TlsEngine>, StartError> {
-    Err(StartError::NoLegacyTls)
-}
-
 fn network(tls: Option<Arc<dyn TlsEngine>>) -> Connect {
     let connector = Connector::new(ConnectOptions::default(), tls);
     Arc::new(move |hop| {
         let connector = connector.clone();
         Box::pin(async move { connector.connect(&hop.host, hop.port, hop.secure).await })
-    })
-}
-
-fn rules(config: &Config, directory: Arc<Directory>, bound_port: u16) -> Rules {
-    let sip = &config.sip;
-    let switches = config.profile.iter().map(|profile| {
-        let switches = Switches {
-            extra_clear_after_transfer: profile.extra_clear_after_transfer,
-            service_initiated: profile.service_initiated,
-            catch_up_events: profile.catch_up_events,
-            grace_s: profile.refresh_grace_s,
-        };
-        (profile.user_agent.clone(), switches)
-    });
-    Rules {
-        contact: format!("<{}>", sip.contact_uri(bound_port)),
-        sent_by: sip.sent_by(bound_port),
-        via_transport: if sip.transport() == config::Transport::Tls { "TLS" } else { "TCP" },
-        product: concat!("Lyncpin/", env!("CARGO_PKG_VERSION")).to_owned(),
-        session_expires_s: sip.session_expires_s,
-        min_se_s: sip.min_se_s,
-        session_grace_s: sip.session_grace_s,
-        idle_expires_s: IDLE_EXPIRES_S,
-        keepalive_s: sip.keepalive_s,
-        event_wait_ms: sip.event_wait_ms,
-        request_timeout_ms: config.cti.iter().map(|link| link.request_timeout_ms).max().unwrap_or(8_000),
-        info_timeout_ms: INFO_TIMEOUT_MS,
-        open_max: sip.limits.dialog_transactions_max,
-        out_of_service_after_ms: OUT_OF_SERVICE_AFTER_MS,
-        status_grace_ms: STATUS_GRACE_MS,
-        cseq_tolerant: sip.cseq_tolerant,
-        phone_context: sip.phone_context.clone(),
-        features: Arc::new(Features::standard()),
-        switches: switches.collect(),
-        directory,
-    }
-}
-
-fn flow_options(config: &Config) -> FlowOptions {
-    let limits = &config.sip.limits;
-    FlowOptions {
-        limits: Limits {
-            head_bytes_max: limits.head_bytes_max,
-            headers_max: limits.headers_max,
-            body_bytes_max: limits.body_bytes_max,
-        },
-        head_timeout_ms: u64::from(limits.head_timeout_s) * 1000,
-    }
-}
-
-fn link_config(link: &config::Cti) -> Result<LinkConfig, StartError> {
-    let secret = link.password().map(|source| source.load()).transpose();
-    let password = secret.map_err(|source| StartError::Secret { link: link.name.clone(), source })?;
-    Ok(LinkConfig {
-        name: link.name.clone(),
-        dialect: link.address.dialect,
-        host: link.address.host.clone(),
-        port: link.address.port,
-        user: link.user.clone().unwrap_or_default(),
-        password: password.map(|password| password.reveal().to_owned()).unwrap_or_default(),
-        switch_name: link.switch_name.clone().unwrap_or_default(),
-        heartbeat_ms: u64::from(link.heartbeat_s) * 1000,
-        heartbeat_misses_max: link.heartbeat_misses_max,
-        connect_timeout_ms: link.connect_timeout_ms,
-        request_timeout_ms: link.request_timeout_ms,
-        backoff_min_ms: link.backoff_min_ms,
-        backoff_max_ms: link.backoff_max_ms,
-        outstanding_max: link.outstanding_max,
-        recovery_window: link.recovery_window,
-        session_duration_s: link.session_duration_s,
-        cleanup_delay_s: link.cleanup_delay_s,
-    })
-}
-
-/// One CTI link. After a restart of its actor the sessions bind to the new one.
-fn link_child(
-    child: &'static str,
-    at: usize,
-    config: LinkConfig,
-    node: Arc<Node>,
-    connector: Arc<dyn crate::cti::Connector>,
-) -> ChildSpec {
-    ChildSpec::new(child, move |birth| {
-        let (config, node, connector) = (config.clone(), node.clone(), connector.clone());
-        async move {
-            let link = LinkActor::new(config, connector);
-            let mut state = link.watch_state();
-            let addr = birth.actor(|_, _| link);
-            let Some(seat) = node.links.iter().nth(at).cloned() else { return Ok(()) };
-            let mail = Arc::new(LinkMail::of(&addr));
-            seat.seat(mail.clone());
-            FeatureProbe::new(seat.clone(), mail).start();
-            node.book.bind_again(&seat.name);
-            actix_rt::spawn({
-                let node = node.clone();
-                async move {
-                    loop {
-                        let is_up = *state.borrow_and_update() == LinkState::Up;
-                        if seat.is_up() != is_up {
-                            seat.set_up(is_up);
-                            node.counters.count("link", if is_up { "up" } else { "down" });
-                        }
-                        if state.changed().await.is_err() {
-                            return seat.set_up(false);
-                        }
-                    }
-                }
-            });
-            Ok(())
-        }
-    })
-    .probe_every_ms(5_000)
-}
-
-/// Looks at the users file and publishes what changed.
-fn reload_child(config: &Config, directory: Arc<DirectoryWatch>, node: Arc<Node>) -> ChildSpec {
-    let period = Duration::from_secs(u64::from(config.users.reload_s));
-    ChildSpec::new("users", move |birth| {
-        let (directory, node) = (directory.clone(), node.clone());
-        async move {
-            birth.local_task(move |mut stop, _| async move {
-                loop {
-                    let pause = async {
-                        match period.is_zero() {
-                            true => std::future::pending().await,
-                            false => tokio::time::sleep(period).await,
-                        }
-                    };
-                    tokio::select! {
-                        () = stop.stopped() => return Exit::Normal,
-                        () = pause => {}
-                    }
-                    let looking = directory.clone();
-                    let Ok(looked) = tokio::task::spawn_blocking(move || looking.look()).await else { continue };
-                    take_reload(&node, &directory, looked);
-                }
-            });
-            Ok(())
-        }
-    })
-}
-
-fn take_reload(node: &Node, directory: &DirectoryWatch, looked: Reload) {
-    match looked {
-        Reload::Unchanged | Reload::Settling => {}
-        Reload::Loaded { users, warnings } => {
-            warnings.iter().for_each(|warning| warn!("{warning}"));
-            let rules = Rules { directory: directory.current(), ..(**node.rules.load()).clone() };
-            node.rules.store(Arc::new(rules));
-            info!(users, "users reloaded");
-        }
-        Reload::Kept { problems } => {
-            for problem in problems {
-                error!("the users file is not taken, the old one stays in use until it is mended: {problem}");
-            }
-        }
-    }
-}
-
-fn certificates_child(child: &'static str, config: &Config, engine: Arc<dyn TlsEngine>) -> ChildSpec {
-    let period = Duration::from_secs(u64::from(config.sip.tls.reload_s));
-    ChildSpec::new(child, move |birth| {
-        let engine = engine.clone();
-        async move {
-            birth.local_task(move |mut stop, _| async move {
-                let report = |outcome: Result<(), TlsError>| match outcome {
-                    Ok(()) => info!("certificates reloaded; connections from now on use them"),
-                    Err(problem) => error!("the new certificates are not taken, the old ones stay in use: {problem}"),
-                };
-                let watching = async {
-                    match period.is_zero() {
-                        true => std::future::pending().await,
-                        false => crate::transport::watch(engine, period, report).await,
-                    }
-                };
-                tokio::select! {
-                    () = stop.stopped() => Exit::Normal,
-                    () = watching => Exit::Failed,
-                }
-            });
-            Ok(())
-        }
     })
 }
 
