@@ -7,16 +7,19 @@
 //! lock-step upgrade, and data that panics the gateway's rules costs one session on one node, never every node.
 
 pub mod apply;
+pub mod backup;
 pub mod envelope;
 pub mod image;
 pub mod log;
 pub mod machine;
+pub mod membership;
 pub mod memory;
 pub mod node;
 pub mod peer;
 pub mod raft;
 pub mod record;
 pub mod records;
+pub mod recover;
 pub mod replica;
 pub mod standing;
 pub mod store;

@@ -1,6 +1,8 @@
 //! A whole voter: store, listener, links, consensus, and the tasks that act on deaths, silence and a growing log.
 
 mod guardian;
+mod introduce;
+mod opening;
 mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +12,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -18,9 +19,11 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use self::opening::{Heard, Opened, Scouts};
+use crate::log::Log;
 use crate::log::identity::{self, Identity};
-use crate::log::{Log, OpenError};
 use crate::machine::{Command, Reply};
+use crate::membership;
 use crate::peer::{Acceptor, Links, Relay, Security, Service};
 use crate::raft::{Role, Voter};
 use crate::record::Incarnation;
@@ -34,8 +37,6 @@ pub const FEATURE_LEVEL: u32 = 1;
 const LOG_BYTES_MIN: u64 = 16 * 1024 * 1024;
 const HOUSEKEEPING_MS: u64 = 500;
 const DEATHS_MAX: usize = 64;
-/// Of 10 ms each.
-const IN_USE_TURNS: u32 = 200;
 
 pub struct NodeOptions {
     pub cluster_id: String,
@@ -60,11 +61,6 @@ pub struct NodeOptions {
 pub enum StartError {
     #[error("{}", damaged_text(.reason, .aside))]
     Damaged { reason: String, aside: PathBuf },
-    #[error(
-        "the store in {} is gone, but the cluster knows node {id}: a voter that forgot its vote must not vote. Give this node \
-         an id that no node has had, remove node {id} and let it join", .folder.display()
-    )]
-    Wiped { id: u64, folder: PathBuf },
     #[error(
         "the store in {} is of cluster {}, node {}; the configuration says cluster {cluster_id}, node {id}",
         .folder.display(), .found.cluster_id, .found.node_id
@@ -102,6 +98,8 @@ struct Inner {
     /// The life this node has joined with.
     incarnation: Mutex<Option<Incarnation>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    over: watch::Sender<Option<String>>,
+    folder: PathBuf,
 }
 
 struct Fixed {
@@ -132,53 +130,77 @@ pub struct Status {
 }
 
 impl Node {
-    /// Opens or makes the store, listens, and takes part. A node whose store is blank waits here until every other voter is
-    /// reached, because only they can say whether it has voted before.
+    /// Opens or makes the store, listens, and takes part. A node whose store is blank waits here until the other voters have
+    /// said whether the cluster lives: only they know whether this seat has voted before.
     pub async fn start(options: NodeOptions) -> Result<Self, StartError> {
-        let NodeOptions { cluster_id, id, name, role, listen, voters, joins, folder, security, timers, runtime, relay } =
-            options;
-        for voter in voters.values() {
+        for voter in options.voters.values() {
             let address = tokio::net::lookup_host(&voter.address).await?.collect::<Vec<_>>();
-            if !security.is_enough_for(&address) {
+            if !options.security.is_enough_for(&address) {
                 return Err(StartError::PlainBeyondLoopback { address: voter.address.clone() });
             }
         }
-        let mut turn = 0;
-        let (log, identity) = loop {
-            match open_or_create(&folder, Identity::read(&folder), &cluster_id, id) {
-                // A process that was told to end may need a moment.
-                Err(StartError::InUse { .. }) if turn < IN_USE_TURNS => turn += 1,
-                opened => break opened?,
+        let opened = opening::open(&options.folder, &options.cluster_id, options.id).await?;
+        if !opened.is_blank {
+            let ear = Ear::open(&options, &opened.identity, 0).await?;
+            return Self::begin(options, opened.log, opened.identity, ear, Beginning::GoesOn).await;
+        }
+        let opened = match opened.identity.node_id == options.id {
+            true => opened,
+            // Made under a fresh id by a start that came no further.
+            false => {
+                let damaged = opened.damaged.clone();
+                let (log, identity) = opening::anew(opened, &options.folder, options.id, 0).await?;
+                Opened { log, identity, is_blank: true, damaged }
             }
-            tokio::time::sleep(Duration::from_millis(10)).await;
         };
-        // A store that was made by a start that came no further is as good as none.
-        let has_state = !log.is_blank();
-        let hello = Hello {
-            protocol: PROTOCOL,
-            cluster_id,
-            epoch: identity.epoch,
-            from: id,
-            to: 0,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            feature_level: FEATURE_LEVEL,
-            has_state,
-            refusal: None,
-        };
-        let listener =
-            TcpListener::bind(listen).await.map_err(|source| StartError::Listen { address: listen, source })?;
-        let (tell_service, service) = watch::channel(None);
-        let acceptor = Acceptor::start(listener, security.clone(), hello.clone(), service)?;
+        let others: BTreeSet<u64> = options.voters.keys().copied().filter(|id| *id != options.id).collect();
+        if let (true, Some((reason, aside))) = (others.is_empty(), &opened.damaged) {
+            return Err(StartError::Damaged { reason: reason.clone(), aside: aside.clone() });
+        }
+        let birth = getrandom::u64().map_err(|error| io::Error::other(error.to_string()))?.max(1);
+        let ear = Ear::open(&options, &opened.identity, birth).await?;
+        let links = Links::new(options.security.clone(), ear.hello.clone(), mpsc::channel(1).0);
+        let scouts = Scouts::to(&links, &options.voters, options.id);
+        let has_voted = opened.damaged.is_some() || options.joins;
+        match scouts.ask(has_voted).await {
+            Heard::AllBlank { births } => {
+                links.close();
+                Self::begin(options, opened.log, opened.identity, ear, Beginning::Together { births }).await
+            }
+            Heard::Lives { epoch } => {
+                // What was said to the blank one under the seat's first id must not reach the one that begins now.
+                ear.acceptor.stop().await;
+                let id = if options.joins { options.id } else { membership::fresh_id(options.id)? };
+                tracing::warn!(
+                    seat = options.id,
+                    id,
+                    "this node has no records and asks to be taken in under a fresh id"
+                );
+                let (log, identity) = opening::anew(opened, &options.folder, id, epoch).await?;
+                let ear = Ear::open(&options, &identity, birth).await?;
+                let links = Links::new(options.security.clone(), ear.hello.clone(), mpsc::channel(1).0);
+                let scouts = Scouts::to(&links, &options.voters, options.id);
+                Self::begin(options, log, identity, ear, Beginning::TakenIn { scouts }).await
+            }
+        }
+    }
+
+    async fn begin(
+        options: NodeOptions,
+        log: Log,
+        identity: Identity,
+        ear: Ear,
+        beginning: Beginning,
+    ) -> Result<Self, StartError> {
+        let NodeOptions { name, role, voters, folder, security, timers, runtime, relay, .. } = options;
+        let Ear { hello, acceptor, tell_service } = ear;
+        let id = identity.node_id;
         let address = acceptor.address();
         let (tell_deaths, deaths) = mpsc::channel(DEATHS_MAX);
         let links = Links::new(security, hello, tell_deaths);
-        for (other, voter) in voters.iter().filter(|(other, _)| **other != id) {
-            links.know(*other, &voter.address);
-        }
-        if !has_state && !joins {
-            let others: BTreeSet<u64> = voters.keys().copied().filter(|other| *other != id).collect();
-            if !are_all_new(&links, &others).await {
-                return Err(StartError::Wiped { id, folder });
+        if let Beginning::Together { .. } = &beginning {
+            for (other, voter) in voters.iter().filter(|(other, _)| **other != id) {
+                links.know(*other, &voter.address);
             }
         }
         let parts = Parts {
@@ -192,9 +214,15 @@ impl Node {
             runtime,
         };
         let replica = Replica::build(parts).await?;
-        tell_service.send_replace(Some(Arc::new(Service { replica: replica.clone(), relay })));
+        let begun_with = match &beginning {
+            Beginning::Together { births } => Some(births.clone()),
+            Beginning::GoesOn | Beginning::TakenIn { .. } => None,
+        };
+        let service = Service { replica: replica.clone(), relay, links: links.clone(), begun_with };
+        tell_service.send_replace(Some(Arc::new(service)));
         replica.run();
-        if !has_state && !joins && voters.keys().next() == Some(&id) {
+        let own = voters.get(&membership::seat(id)).cloned();
+        if matches!(beginning, Beginning::Together { .. }) && voters.keys().next() == Some(&id) {
             replica.raft().initialize(voters).await.map_err(io::Error::other)?;
         }
         let node = Self(Arc::new(Inner {
@@ -206,8 +234,14 @@ impl Node {
             address,
             incarnation: Mutex::default(),
             tasks: Mutex::default(),
+            over: watch::Sender::new(None),
+            folder,
         }));
         node.look_after(deaths, tell_service);
+        if let (Beginning::TakenIn { scouts }, Some(own)) = (beginning, own) {
+            let asking = tokio::spawn(introduce::ask_to_be_taken_in(node.clone(), scouts, own));
+            node.0.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(asking);
+        }
         Ok(node)
     }
 
@@ -216,6 +250,8 @@ impl Node {
             tokio::spawn(guardian::watch(self.clone(), deaths)),
             tokio::spawn(watchdog::watch(self.clone())),
             tokio::spawn(keep_house(self.clone())),
+            tokio::spawn(introduce::watch(self.clone())),
+            tokio::spawn(end_when_it_must(self.clone())),
             // The listener answers as long as this lives.
             tokio::spawn(async move { service.closed().await }),
         ];
@@ -238,9 +274,9 @@ impl Node {
         &self.0.links
     }
 
-    /// Says why the store failed, once it has: the process must end.
+    /// Says why this node must end, once it must: its store failed, or the cluster was recovered without it.
     pub fn failed(&self) -> watch::Receiver<Option<String>> {
-        self.0.log.failed()
+        self.0.over.subscribe()
     }
 
     /// Begins a life of this node; its records of before belong to it.
@@ -268,26 +304,18 @@ impl Node {
         self.0.replica.raft().trigger().transfer_leader(to).await.map_err(io::Error::other)
     }
 
-    /// Takes a new voter in: it catches up first. To be asked of the leader.
+    /// Takes a new voter in, which catches up first, in place of another one of its seat.
     pub async fn add(&self, id: u64, voter: Voter) -> io::Result<()> {
-        self.0.links.know(id, &voter.address);
-        let raft = self.0.replica.raft();
-        raft.add_learner(id, voter, true).await.map_err(io::Error::other)?;
-        let voters = ChangeMembers::AddVoterIds(BTreeSet::from([id]));
-        raft.change_membership(voters, false).await.map(drop).map_err(io::Error::other)
+        membership::change(&self.0.replica, &self.0.links, membership::Change::Admit { id, voter }).await
     }
 
-    /// Lets a voter go for ever. To be asked of the leader.
+    /// Lets a voter go for ever.
     pub async fn remove(&self, id: u64) -> io::Result<()> {
-        let raft = self.0.replica.raft();
-        let change = ChangeMembers::RemoveVoters(BTreeSet::from([id]));
-        raft.change_membership(change, false).await.map(drop).map_err(io::Error::other)
+        membership::change(&self.0.replica, &self.0.links, membership::Change::Remove { id }).await
     }
 
     pub fn voters(&self) -> BTreeMap<u64, Voter> {
-        let metrics = self.0.replica.raft().metrics();
-        let membership = metrics.borrow_watched().membership_config.clone();
-        membership.nodes().map(|(id, voter)| (*id, voter.clone())).collect()
+        membership::nodes_of(&self.0.replica)
     }
 
     pub fn status(&self) -> Status {
@@ -353,59 +381,62 @@ impl Node {
     }
 }
 
-fn open_or_create(
-    folder: &Path,
-    found: Result<Option<Identity>, OpenError>,
-    cluster_id: &str,
-    id: u64,
-) -> Result<(Log, Identity), StartError> {
-    let set_aside = |reason: String| match identity::set_aside(folder) {
-        Ok(aside) => StartError::Damaged { reason, aside },
-        Err(error) => StartError::Io(error),
-    };
-    let found = match found {
-        Ok(found) => found,
-        Err(OpenError::Damaged(reason)) => return Err(set_aside(reason)),
-        Err(OpenError::InUse) => return Err(StartError::InUse { folder: folder.to_owned() }),
-        Err(OpenError::Io(error)) => return Err(error.into()),
-    };
-    let opened = match &found {
-        Some(found) if found.cluster_id != cluster_id || found.node_id != id => {
-            let (folder, found) = (folder.to_owned(), found.clone());
-            return Err(StartError::Foreign { folder, found, cluster_id: cluster_id.to_owned(), id });
-        }
-        Some(found) => identity::open(folder, found).map(|log| (log, found.clone())),
-        None => {
-            let identity = Identity::fresh(cluster_id, 0, id)?;
-            identity::create(folder, &identity).map(|log| (log, identity))
-        }
-    };
-    opened.map_err(|error| match error {
-        OpenError::Damaged(reason) => set_aside(reason),
-        OpenError::InUse => StartError::InUse { folder: folder.to_owned() },
-        OpenError::Io(error) => error.into(),
-    })
+/// The listening side of a node that does not answer questions yet.
+struct Ear {
+    hello: Hello,
+    acceptor: Acceptor,
+    tell_service: watch::Sender<Option<Arc<Service>>>,
 }
 
-/// Waits until each has been heard. False: one of them has voted before, so this one has as well.
-async fn are_all_new(links: &Links, others: &BTreeSet<u64>) -> bool {
-    let mut told = false;
-    for turn in 0_u32.. {
-        let heard: Vec<Option<Hello>> =
-            others.iter().map(|other| links.to(*other).and_then(|link| link.heard())).collect();
-        if heard.iter().flatten().any(|hello| hello.has_state) {
-            return false;
-        }
-        if heard.iter().all(Option::is_some) {
-            return true;
-        }
-        if turn == 200 && !told {
-            told = true;
-            tracing::info!("waiting for the other voters: a new cluster begins when all of them are there");
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+impl Ear {
+    /// `birth`: of one whose store is blank, else 0.
+    async fn open(options: &NodeOptions, identity: &Identity, birth: u64) -> Result<Self, StartError> {
+        let hello = Hello {
+            protocol: PROTOCOL,
+            cluster_id: options.cluster_id.clone(),
+            epoch: identity.epoch,
+            from: identity.node_id,
+            to: 0,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            feature_level: FEATURE_LEVEL,
+            any: false,
+            birth,
+            has_state: false,
+            refusal: None,
+        };
+        let failed = |source| StartError::Listen { address: options.listen, source };
+        let listener = TcpListener::bind(options.listen).await.map_err(failed)?;
+        let (tell_service, service) = watch::channel(None);
+        let acceptor = Acceptor::start(listener, options.security.clone(), hello.clone(), service)?;
+        Ok(Self { hello, acceptor, tell_service })
     }
-    true
+}
+
+/// How a node comes to take part.
+enum Beginning {
+    /// It has a store.
+    GoesOn,
+    /// A new cluster begins, with all of its voters.
+    Together { births: BTreeSet<u64> },
+    /// The cluster lives and does not know it.
+    TakenIn { scouts: Scouts },
+}
+
+/// Tells the process to end when the store has failed, or the cluster went on without this node.
+async fn end_when_it_must(node: Node) {
+    let (mut failed, mut epochs) = (node.0.log.failed(), node.0.links.epochs());
+    let own = node.identity().epoch;
+    let why = tokio::select! {
+        Ok(why) = failed.wait_for(Option::is_some) => why.clone(),
+        Ok(epoch) = epochs.wait_for(|epoch| *epoch > own) => {
+            let epoch = *epoch;
+            // Err: it is told again at the next start.
+            let _ = identity::give_up(&node.0.folder, epoch);
+            identity::given_up(&node.0.folder)
+        }
+        else => return,
+    };
+    node.0.over.send_replace(why);
 }
 
 /// Cuts the log when it has outgrown what it would be cut to: so the work is in proportion to what is written.

@@ -9,6 +9,7 @@
 
 use std::io;
 
+use crate::membership::seat;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -35,6 +36,8 @@ pub enum Kind {
     /// The gateway's own word to the other node.
     Relay = 11,
     Status = 12,
+    /// A change of who votes, to the leader.
+    Membership = 13,
     /// The answer, under the question's id.
     Answer = 64,
     /// The answer to a kind that is not known here.
@@ -44,7 +47,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Hello,
         Self::Append,
         Self::Vote,
@@ -57,6 +60,7 @@ impl Kind {
         Self::ReadIndex,
         Self::Relay,
         Self::Status,
+        Self::Membership,
         Self::Answer,
         Self::NotKnown,
         Self::Failed,
@@ -90,7 +94,14 @@ pub struct Hello {
     /// What this node could do if all could.
     #[serde(default)]
     pub feature_level: u32,
-    /// Its store was not blank when it started: it may have voted.
+    /// It means whoever has the seat of `to`, under whatever id: the word of one whose store is blank. It is asked nothing
+    /// and may ask little.
+    #[serde(default)]
+    pub any: bool,
+    /// Of one whose store is blank: drawn when its process began, so that those it begins a cluster with know it again.
+    #[serde(default)]
+    pub birth: u64,
+    /// It takes part already, and did not begin with the one it speaks to: that one may have voted under its seat's id.
     #[serde(default)]
     pub has_state: bool,
     /// Set in the answer of one who does not want to speak.
@@ -107,10 +118,13 @@ impl Hello {
         if self.cluster_id != own.cluster_id {
             return Some(format!("this is cluster {}, not {}", own.cluster_id, self.cluster_id));
         }
-        if self.epoch != own.epoch {
+        // Who has nothing to say takes the epoch it finds.
+        let is_blank = self.any || own.any;
+        if self.epoch != own.epoch && !is_blank {
             return Some(format!("the cluster is in epoch {}, not {}", own.epoch, self.epoch));
         }
-        if self.to != own.from {
+        let is_meant = self.to == own.from || (self.any && seat(self.to) == seat(own.from));
+        if !is_meant {
             return Some(format!("this is node {}, not {}", own.from, self.to));
         }
         None

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use lyncpin_cluster::membership::{fresh_id, seat};
 use lyncpin_cluster::node::{Node, NodeOptions, StartError};
 use lyncpin_cluster::peer::{Relay, Security};
 use lyncpin_cluster::raft::{Role, Voter};
+use lyncpin_cluster::recover::{self, RecoverError};
 use lyncpin_cluster::replica::Timers;
 use lyncpin_cluster::{Change, Claims, Command, FencedStore, Incarnation, Notice, Refusal, Reply, Watched};
 use tempfile::TempDir;
@@ -268,27 +270,75 @@ async fn all_of_them_come_back_with_what_was_acknowledged() {
     }
 }
 
+/// The id node 2 votes under, once it is a fresh one and the former votes no more.
+async fn comes_back_under_a_fresh_id(lab: &mut Lab) -> u64 {
+    lab.restart(2).await;
+    let id = lab.node(2).id();
+    assert!(id > 65_535 && seat(id) == 2, "{id}");
+    lab.until("it is taken in", || {
+        let voters: Vec<u64> = lab.node(1).voters().into_keys().collect();
+        (voters == [1, 3, id] && lab.node(2).voters().len() == 3).then_some(())
+    })
+    .await;
+    lab.until("it has the records", || (lab.node(2).replica().scan("session/").len() == 1).then_some(())).await;
+    id
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_voter_whose_store_is_gone_does_not_vote() {
+async fn a_voter_whose_store_is_gone_comes_back_under_a_fresh_id() {
     let mut lab = Lab::start().await;
     let a = lab.node(1).join().await.unwrap();
     put(lab.node(1), a, "session/1", 0).await.unwrap();
-    // The others have a store when they start again, and say so.
+    // The others were blank themselves when they started: they must tell that the cluster lives now.
+    lab.crash(2).await;
+    lab.folders.insert(2, tempfile::tempdir().unwrap());
+    let first = comes_back_under_a_fresh_id(&mut lab).await;
+    // Now they have a store from the start; and the one that is lost is killed while it asks.
     for id in 1..=3 {
         lab.crash(id).await;
     }
     lab.restart(1).await;
     lab.restart(3).await;
     lab.folders.insert(2, tempfile::tempdir().unwrap());
-    // Nor when it is started again and again, or was killed while it asked.
     let _ = timeout(Duration::from_millis(1), lab.try_node(2)).await;
-    for _ in 0..3 {
-        let refused = lab.try_node(2).await.map(|node| node.id());
-        assert!(matches!(refused, Err(StartError::Wiped { id: 2, .. })), "{refused:?}");
-    }
-    let left = std::fs::read_dir(lab.folders[&2].path()).unwrap().count();
-    assert!(left <= 3, "each start left something: {left}");
-    lab.leader().await;
+    let second = comes_back_under_a_fresh_id(&mut lab).await;
+    assert_ne!(first, second);
+    // It keeps the id over a restart, and leads with it.
+    lab.crash(2).await;
+    lab.restart(2).await;
+    assert_eq!(lab.node(2).id(), second);
+    lab.crash(3).await;
+    lab.nodes.insert(second, lab.nodes[&2].clone());
+    lab.lead(second).await;
+    let b = lab.node(2).join().await.unwrap();
+    put(lab.node(2), b, "session/2", 0).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_voter_whose_store_is_damaged_sets_it_aside_and_comes_back_under_a_fresh_id() {
+    let mut lab = Lab::start().await;
+    let a = lab.node(1).join().await.unwrap();
+    put(lab.node(1), a, "session/1", 0).await.unwrap();
+    lab.crash(2).await;
+    let store = lab.folders[&2].path().join("records/db");
+    std::fs::write(&store, b"not a store").unwrap();
+    comes_back_under_a_fresh_id(&mut lab).await;
+    assert!(lab.folders[&2].path().join("damaged-1/records/db").exists());
+}
+
+/// A second process with a seat's certificate must not push the living one out.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seat_whose_voter_lives_is_not_given_away() {
+    let lab = Lab::start().await;
+    let leader = lab.leader().await;
+    let intruder = voter(2);
+    let id = fresh_id(2).unwrap();
+    let refused = lab.node(leader).add(id, intruder.clone()).await.unwrap_err();
+    assert!(refused.to_string().contains("lives"), "{refused}");
+    let other = if leader == 1 { 2 } else { 1 };
+    let refused = lab.node(other).add(id, intruder).await.unwrap_err();
+    assert!(refused.to_string().contains("lives"), "{refused}");
+    assert_eq!(lab.node(1).voters().into_keys().collect::<Vec<_>>(), [1, 2, 3]);
 }
 
 /// Its store was made by then; a node that took that for a life never began the cluster.
@@ -366,4 +416,45 @@ async fn a_planned_handover_loses_no_command() {
     tokio::join!(writing, moving);
     lab.node(2).replica().catch_up().await.unwrap();
     assert_eq!(lab.node(2).replica().scan("session/").len(), 300);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_survivor_of_a_lost_quorum_goes_on_in_a_new_epoch_and_the_old_side_is_turned_away() {
+    let mut lab = Lab::start().await;
+    let a = lab.node(1).join().await.unwrap();
+    for n in 0..20 {
+        put(lab.node(1), a, &format!("session/{n}"), 0).await.unwrap();
+    }
+    lab.until("all have it", || (lab.node(2).replica().scan("session/").len() == 20).then_some(())).await;
+    let folder = lab.folders[&1].path().to_owned();
+    assert!(matches!(recover::survey(&folder).await, Err(RecoverError::InUse)));
+    for id in 1..=3 {
+        lab.crash(id).await;
+    }
+    let survey = recover::survey(&folder).await.unwrap();
+    assert_eq!((survey.voters.len(), survey.machine.records_count()), (3, 20));
+    assert!(survey.last >= survey.committed && survey.last > Some(20), "{:?} {:?}", survey.committed, survey.last);
+    let (epoch, aside) = recover::recover(&folder, &survey).await.unwrap();
+    assert_eq!(epoch, 1);
+    assert!(aside.join("identity.json").exists(), "the old store is kept");
+    lab.restart(1).await;
+    lab.lead(1).await;
+    assert_eq!(lab.node(1).replica().scan("session/").len(), 20);
+    let next = lab.node(1).join().await.unwrap();
+    put(lab.node(1), next, "session/new", 0).await.unwrap();
+    // The old side could elect a leader of its own; each of it learns that it was given up, and ends.
+    let old = tokio::join!(lab.try_node(2), lab.try_node(3));
+    for old in [old.0.unwrap(), old.1.unwrap()] {
+        // It knows its own members alone: somebody has to tell it.
+        let mut failed = old.failed();
+        let why = timeout(PATIENCE, failed.wait_for(Option::is_some)).await.unwrap().unwrap().clone();
+        assert!(why.as_ref().is_some_and(|why| why.contains("epoch 1")), "{why:?}");
+        old.halt().await;
+    }
+    // Started again it comes back as a new voter of the new epoch.
+    lab.folders.get(&2).unwrap();
+    lab.restart(2).await;
+    lab.until("it is taken in", || (lab.node(1).voters().len() == 2).then_some(())).await;
+    lab.until("it has it all", || (lab.node(2).replica().scan("session/").len() == 21).then_some(())).await;
+    assert!(lab.node(2).identity().epoch == 1 && lab.node(2).id() > 65_535);
 }

@@ -73,6 +73,8 @@ fn hello(from: u64, to: u64) -> Hello {
         to,
         version: String::new(),
         feature_level: 1,
+        any: false,
+        birth: 0,
         has_state: true,
         refusal: None,
     }
@@ -97,13 +99,14 @@ impl Door {
             log: log.clone(),
             network: links.clone(),
             shelf: Arc::new(log.shelf()),
-            peers: Arc::new(links),
+            peers: Arc::new(links.clone()),
             runtime: tokio::runtime::Handle::current(),
         };
         let replica = Replica::build(parts).await.unwrap();
         replica.run();
         let heard = Arc::new(AtomicUsize::new(0));
-        let service = Service { replica, relay: Arc::new(Counting(heard.clone())) };
+        let relay = Arc::new(Counting(heard.clone()));
+        let service = Service { replica, relay, links, begun_with: None };
         let (tell, service) = watch::channel(Some(Arc::new(service)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let acceptor = Acceptor::start(listener, security, hello(1, 0), service).unwrap();
@@ -111,7 +114,7 @@ impl Door {
     }
 
     fn link(&self, security: Security, hello: Hello) -> Link {
-        Link::new(LinkOptions { to: 1, address: self.address.to_string(), security, hello, deaths: None })
+        Link::new(LinkOptions { to: 1, address: self.address.to_string(), security, hello, deaths: None, epochs: None })
     }
 
     fn heard(&self) -> usize {

@@ -17,6 +17,7 @@ use super::{Log, Mode, codec};
 const IDENTITY: &str = "identity.json";
 const MARK: &str = "mark";
 const STORE: &str = "records";
+const GIVEN_UP: &str = "given-up";
 
 /// Whose store it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,12 +142,46 @@ fn check(disk: &dyn Disk, identity: &Identity) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Leaves word for the next start: the cluster went on without this store, in a newer epoch.
+pub fn give_up(folder: &Path, epoch: u64) -> io::Result<()> {
+    fs::write(folder.join(GIVEN_UP), epoch.to_string())?;
+    File::open(folder.join(GIVEN_UP))?.sync_all()
+}
+
+/// The word [`give_up`] left.
+pub fn given_up(folder: &Path) -> Option<String> {
+    let epoch = fs::read_to_string(folder.join(GIVEN_UP)).ok()?;
+    Some(format!("the cluster was recovered without this node and is in epoch {epoch} now"))
+}
+
+/// Moves a store that was made elsewhere into a folder that has none; its identity comes last and makes it one.
+pub fn take_place(from: &Path, folder: &Path) -> io::Result<()> {
+    for name in [STORE, MARK, IDENTITY] {
+        if from.join(name).exists() {
+            fs::rename(from.join(name), folder.join(name))?;
+        }
+    }
+    fs::remove_dir(from)?;
+    File::open(folder)?.sync_all()
+}
+
+/// Removes a store that was never used.
+pub fn discard(folder: &Path) -> io::Result<()> {
+    let unless_gone = |outcome: io::Result<()>| match outcome {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    unless_gone(fs::remove_file(folder.join(IDENTITY)))?;
+    unless_gone(fs::remove_file(folder.join(MARK)))?;
+    unless_gone(fs::remove_dir_all(folder.join(STORE)))
+}
+
 /// Moves a damaged store out of the way; yields where it is now.
 pub fn set_aside(folder: &Path) -> io::Result<PathBuf> {
     let free = (1..).map(|n| folder.join(format!("damaged-{n}"))).find(|path| !path.exists());
     let aside = free.ok_or_else(|| io::Error::other("no free name"))?;
     fs::create_dir_all(&aside)?;
-    for name in [STORE, MARK, IDENTITY] {
+    for name in [STORE, MARK, IDENTITY, GIVEN_UP] {
         match fs::rename(folder.join(name), aside.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

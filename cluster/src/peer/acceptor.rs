@@ -1,5 +1,6 @@
 //! The listening side: who may speak, and what is done with what he asks.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,8 +12,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::network::Links;
 use super::security::{Security, Stream, node_name};
 use crate::image::{Assembly, Image};
+use crate::membership::{self, Change};
 use crate::raft::{SnapshotMeta, Types, Vote};
 use crate::replica::Replica;
 use crate::wire::{self, Frame, Hello, Kind};
@@ -35,6 +38,9 @@ pub trait Relay: Send + Sync + 'static {
 pub struct Service {
     pub replica: Replica,
     pub relay: Arc<dyn Relay>,
+    pub links: Links,
+    /// Births of those this node began the cluster with; `None`: it had a store.
+    pub begun_with: Option<BTreeSet<u64>>,
 }
 
 pub struct Acceptor {
@@ -109,13 +115,13 @@ impl Door {
         };
         socket.set_nodelay(true)?;
         let introduced = timeout(Duration::from_millis(STRANGER_MS), self.introduce(socket, peer)).await;
-        let (stream, from) = introduced.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
+        let (stream, hello) = introduced.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         drop(place);
-        self.serve(stream, from).await
+        self.serve(stream, &hello).await
     }
 
     /// TLS, then a word from each side. The node id in the word is the one in the certificate.
-    async fn introduce(&self, socket: tokio::net::TcpStream, peer: SocketAddr) -> io::Result<(Box<dyn Stream>, u64)> {
+    async fn introduce(&self, socket: tokio::net::TcpStream, peer: SocketAddr) -> io::Result<(Box<dyn Stream>, Hello)> {
         let (mut stream, names) = self.security.accept(socket).await?;
         let first = wire::read(&mut stream, HELLO_BYTES_MAX).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         if Kind::of(first.kind) != Some(Kind::Hello) {
@@ -127,10 +133,11 @@ impl Door {
             false => Some(format!("its certificate is not node {}'s", hello.from)),
             true => hello.refused_by(&self.own),
         };
-        let answer = Hello { to: hello.from, refusal: refusal.clone(), ..self.own.clone() };
+        let has_state = self.takes_part_without(hello.birth);
+        let answer = Hello { to: hello.from, any: false, has_state, refusal: refusal.clone(), ..self.own.clone() };
         wire::write(&mut stream, &wire::frame(Kind::Hello, 0, &wire::encode(&answer))).await?;
         match refusal {
-            None => Ok((stream, hello.from)),
+            None => Ok((stream, hello)),
             Some(why) => {
                 tracing::warn!(%peer, node = hello.from, %why, "a voter was turned away");
                 Err(io::Error::new(io::ErrorKind::PermissionDenied, why))
@@ -138,7 +145,16 @@ impl Door {
         }
     }
 
-    async fn serve(&self, stream: Box<dyn Stream>, from: u64) -> io::Result<()> {
+    /// Whether this node takes part already, and not because it began with the one of this birth.
+    fn takes_part_without(&self, birth: u64) -> bool {
+        let service = self.service.borrow();
+        let begun = service.as_ref().map(|service| &service.begun_with);
+        // Without a birth it had a store when it started.
+        self.own.birth == 0 || begun.is_some_and(|begun| begun.as_ref().is_none_or(|begun| !begun.contains(&birth)))
+    }
+
+    async fn serve(&self, stream: Box<dyn Stream>, hello: &Hello) -> io::Result<()> {
+        let (from, is_blank) = (hello.from, hello.any);
         let mut service = self.service.clone();
         let Ok(service) = service.wait_for(Option::is_some).await.map(|found| found.clone()) else { return Ok(()) };
         let Some(service) = service else { return Ok(()) };
@@ -156,6 +172,9 @@ impl Door {
             let mut work = JoinSet::new();
             while let Some(frame) = wire::read(&mut reader, wire::FRAME_BYTES_MAX).await? {
                 while work.try_join_next().is_some() {}
+                if is_blank && Kind::of(frame.kind) != Some(Kind::Membership) {
+                    return Err(io::Error::other("it has no store and asked more than to be taken in"));
+                }
                 if let Some(answer) = snapshot(&service, &frame, &mut arriving).await {
                     answers.send(answer).await.map_err(|_| io::ErrorKind::BrokenPipe)?;
                     continue;
@@ -259,6 +278,24 @@ async fn answer(service: &Service, from: u64, frame: Frame) -> Vec<u8> {
         },
         Some(Kind::ReadIndex) => Ok(wire::encode(&service.replica.read_index_here().await)),
         Some(Kind::Relay) => service.relay.heard(from, frame.body).await,
+        Some(Kind::Membership) => match wire::decode(body) {
+            Ok(Change::Admit { id, .. })
+                if membership::seat(id) != membership::seat(from)
+                    && !membership::voters_of(&service.replica).contains(&from) =>
+            {
+                Err(format!("node {from} asks for another seat"))
+            }
+            Ok(change @ Change::Admit { .. }) => {
+                let changed = membership::change(&service.replica, &service.links, change).await;
+                changed.map(|()| Vec::new()).map_err(|why| why.to_string())
+            }
+            Ok(change) if membership::voters_of(&service.replica).contains(&from) => {
+                let changed = membership::lead(&service.replica, &service.links, change).await;
+                changed.map(|()| Vec::new()).map_err(|why| why.to_string())
+            }
+            Ok(_) => Err(format!("node {from} does not vote")),
+            Err(why) => Err(why.to_string()),
+        },
         Some(Kind::Status) => Ok(service.relay.status().await),
         _ => return wire::frame(Kind::NotKnown, frame.id, &[]),
     };

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::security::{Security, Stream};
@@ -33,6 +33,8 @@ pub struct LinkOptions {
     pub hello: Hello,
     /// Hears of a death that is proven: the stream ended, and the kernel there refuses a new one.
     pub deaths: Option<mpsc::Sender<u64>>,
+    /// Hears of a newer epoch: the cluster went on without this node.
+    pub epochs: Option<watch::Sender<u64>>,
 }
 
 /// Clones are the same link.
@@ -118,6 +120,11 @@ impl Link {
                 sleep(Duration::from_millis(BACKOFF_MIN_MS)).await;
             }
         });
+    }
+
+    /// Ends the stream; the next question, or `keep_up`, connects again.
+    pub fn hang_up(&self) {
+        self.0.stream().take();
     }
 
     /// Ends the stream and does not connect again.
@@ -214,6 +221,15 @@ impl Shared {
         let heard: Hello = wire::decode(&answer.body)?;
         let refusal = heard.refusal.clone().or_else(|| heard.refused_by(&self.options.hello));
         if let Some(why) = refusal {
+            let own = &self.options.hello;
+            if let Some(epochs) = self.options.epochs.as_ref().filter(|_| heard.cluster_id == own.cluster_id) {
+                epochs.send_if_modified(|newest| {
+                    heard.epoch > *newest && {
+                        *newest = heard.epoch;
+                        true
+                    }
+                });
+            }
             tracing::warn!(node = self.options.to, %why, "the other voter is not one of ours");
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
         }

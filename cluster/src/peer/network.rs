@@ -14,7 +14,7 @@ use openraft::raft::{
 use openraft::storage::Snapshot;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::link::{AskError, Link, LinkOptions};
 use super::security::Security;
@@ -39,6 +39,7 @@ struct Shared {
     security: Security,
     hello: Hello,
     deaths: mpsc::Sender<u64>,
+    epochs: watch::Sender<u64>,
     open: Mutex<BTreeMap<(u64, Purpose), Link>>,
     addresses: Mutex<BTreeMap<u64, String>>,
 }
@@ -53,13 +54,41 @@ enum Purpose {
 impl Links {
     /// `deaths` hears of nodes whose process is gone.
     pub fn new(security: Security, hello: Hello, deaths: mpsc::Sender<u64>) -> Self {
-        Self(Arc::new(Shared { security, hello, deaths, open: Mutex::default(), addresses: Mutex::default() }))
+        let epochs = watch::Sender::new(hello.epoch);
+        Self(Arc::new(Shared { security, hello, deaths, epochs, open: Mutex::default(), addresses: Mutex::default() }))
     }
 
     /// Keeps a connection to this voter up from now on.
     pub fn know(&self, id: u64, address: &str) {
         self.addresses().insert(id, address.to_owned());
         self.link(id, Purpose::Words).keep_up();
+    }
+
+    /// The newest epoch any other voter of this cluster was heard to be in.
+    pub fn epochs(&self) -> watch::Receiver<u64> {
+        self.0.epochs.subscribe()
+    }
+
+    /// Lets go of every voter but these.
+    pub fn keep_only(&self, ids: impl Fn(u64) -> bool) {
+        self.addresses().retain(|id, _| ids(*id));
+        let mut open = self.open();
+        let gone: Vec<_> = open.keys().copied().filter(|(id, _)| !ids(*id)).collect();
+        gone.iter().filter_map(|key| open.remove(key)).for_each(|link| link.close());
+    }
+
+    /// A link to whoever has this seat, for one whose store is blank and who knows no ids.
+    pub fn scout(&self, seat: u64, address: &str) -> Link {
+        let link = Link::new(LinkOptions {
+            to: seat,
+            address: address.to_owned(),
+            security: self.0.security.clone(),
+            hello: Hello { to: seat, any: true, ..self.0.hello.clone() },
+            deaths: None,
+            epochs: None,
+        });
+        link.keep_up();
+        link
     }
 
     /// The link for words to this voter, if its address is known.
@@ -82,6 +111,7 @@ impl Links {
                 security: self.0.security.clone(),
                 hello: Hello { to, ..self.0.hello.clone() },
                 deaths: (purpose == Purpose::Words).then(|| self.0.deaths.clone()),
+                epochs: Some(self.0.epochs.clone()),
             })
         };
         self.open().entry((to, purpose)).or_insert_with(new).clone()

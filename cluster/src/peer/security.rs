@@ -14,9 +14,11 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-/// The name a voter's certificate must hold as a DNS name.
+use crate::membership::seat;
+
+/// The name a voter's certificate must hold as a DNS name: that of its seat.
 pub fn node_name(id: u64) -> String {
-    format!("node-{id}.lyncpin.internal")
+    format!("node-{}.lyncpin.internal", seat(id))
 }
 
 /// A stream to another voter.
