@@ -3,6 +3,7 @@
 mod guardian;
 mod introduce;
 mod opening;
+mod status;
 mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,14 +13,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use openraft::async_runtime::WatchReceiver;
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use self::opening::{Heard, Opened, Scouts};
+pub use self::status::Status;
 use crate::log::Log;
 use crate::log::identity::{self, Identity};
 use crate::machine::{Command, Reply};
@@ -108,25 +108,6 @@ struct Fixed {
     role: Role,
     timers: Timers,
     identity: Identity,
-}
-
-/// What an operator wants to see.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Status {
-    pub id: u64,
-    pub name: String,
-    pub role: Role,
-    pub leader: Option<u64>,
-    pub term: u64,
-    pub may_act: bool,
-    pub incarnation: Option<u64>,
-    pub applied: Option<u64>,
-    pub last: Option<u64>,
-    pub records: usize,
-    pub log_bytes: u64,
-    pub disk_bytes: u64,
-    pub voters: BTreeMap<u64, Voter>,
-    pub feature_level: u32,
 }
 
 impl Node {
@@ -316,28 +297,6 @@ impl Node {
 
     pub fn voters(&self) -> BTreeMap<u64, Voter> {
         membership::nodes_of(&self.0.replica)
-    }
-
-    pub fn status(&self) -> Status {
-        let replica = &self.0.replica;
-        let metrics = replica.raft().metrics();
-        let metrics = metrics.borrow_watched().clone();
-        Status {
-            id: self.id(),
-            name: self.0.options.name.clone(),
-            role: self.0.options.role,
-            leader: metrics.current_leader,
-            term: metrics.current_term,
-            may_act: replica.may_act(),
-            incarnation: self.incarnation().map(|incarnation| incarnation.0),
-            applied: metrics.last_applied.map(|id| id.index()),
-            last: metrics.last_log_index,
-            records: replica.records().machine().records_count(),
-            log_bytes: self.0.log.log_bytes(),
-            disk_bytes: self.0.log.disk_bytes(),
-            voters: self.voters(),
-            feature_level: replica.records().machine().feature_level(),
-        }
     }
 
     /// The cluster this store belongs to.

@@ -158,7 +158,10 @@ impl Replica {
     /// Whether this node may still carry effects: the others cannot have fenced it yet.
     pub fn may_act(&self) -> bool {
         let acked = self.0.raft.metrics().borrow_watched().last_quorum_acked.map(|at| at.elapsed());
-        self.0.contact.is_fresh(acked)
+        if let Some(age) = acked {
+            self.0.contact.heard_by_quorum(age);
+        }
+        self.0.contact.is_fresh()
     }
 
     pub fn leader(&self) -> Option<u64> {

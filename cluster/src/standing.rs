@@ -29,16 +29,21 @@ impl Contact {
         self.heard.fetch_max(now, Ordering::Relaxed);
     }
 
+    /// As a leader it was heard by a quorum, so long ago. It counts on after the leadership was handed over: nobody fences
+    /// this node before the lease has passed.
+    pub fn heard_by_quorum(&self, age: Duration) {
+        let since = self.began.elapsed().saturating_sub(age);
+        self.heard.fetch_max(u64::try_from(since.as_micros()).unwrap_or(u64::MAX - 1) + 1, Ordering::Relaxed);
+    }
+
     /// How long ago a leader was heard; `None`: never.
     pub fn silence(&self) -> Option<Duration> {
         let heard = self.heard.load(Ordering::Relaxed).checked_sub(1)?;
         Some(self.began.elapsed().saturating_sub(Duration::from_micros(heard)))
     }
 
-    /// `since_quorum_ack`: of a leader, how long ago it sent what a quorum has acknowledged last.
-    pub fn is_fresh(&self, since_quorum_ack: Option<Duration>) -> bool {
-        since_quorum_ack.is_some_and(|age| age < self.lease)
-            || self.silence().is_some_and(|silence| silence < self.lease)
+    pub fn is_fresh(&self) -> bool {
+        self.silence().is_some_and(|silence| silence < self.lease)
     }
 }
 
@@ -50,13 +55,19 @@ mod tests {
     async fn a_node_may_act_for_one_lease_after_the_last_contact_and_no_longer() {
         let lease = Duration::from_millis(300);
         let contact = Contact::new(lease);
-        assert!(!contact.is_fresh(None), "never heard");
+        assert!(!contact.is_fresh(), "never heard");
         contact.heard_leader();
         tokio::time::advance(Duration::from_millis(299)).await;
-        assert!(contact.is_fresh(None));
+        assert!(contact.is_fresh());
         tokio::time::advance(Duration::from_millis(1)).await;
-        assert!(!contact.is_fresh(None), "as a follower");
-        assert!(contact.is_fresh(Some(lease - Duration::from_micros(1))));
-        assert!(!contact.is_fresh(Some(lease)), "as a leader");
+        assert!(!contact.is_fresh(), "as a follower");
+        contact.heard_by_quorum(lease);
+        assert!(!contact.is_fresh(), "as a leader");
+        contact.heard_by_quorum(lease - Duration::from_millis(5));
+        contact.heard_by_quorum(lease);
+        tokio::time::advance(Duration::from_millis(4)).await;
+        assert!(contact.is_fresh(), "handed over meanwhile");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!contact.is_fresh());
     }
 }

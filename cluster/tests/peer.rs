@@ -253,6 +253,7 @@ async fn a_death_is_proven_by_a_refusal_and_by_nothing_less() {
         security: Security::Loopback,
         hello: hello(2, 1),
         deaths: Some(tell.clone()),
+        epochs: None,
     };
     let link = Link::new(options(door.address));
     say(&link, b"x").await.unwrap();
