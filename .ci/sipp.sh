@@ -21,6 +21,8 @@ sip=$(free_port) cti=$(free_port) control=$(free_port)
 "$lyncpin" lab directory --count "$users" --first-extension 100001 >"$work/users.csv"
 { echo SEQUENTIAL; tail -n +2 "$work/users.csv" | awk -F, '{ sub(/;ext=.*/, "", $2); print $1 ";" $2 ";" $3 }'; } >"$work/sipp.csv"
 cat >"$work/lyncpin.toml" <<TOML
+[admin]
+listen = []
 [sip]
 fqdn = "rccgw.contoso.com"
 listen = ["tcp://127.0.0.1:$sip"]

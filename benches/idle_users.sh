@@ -15,6 +15,8 @@ measure() {
     local sip=25060 cti=28800 control=28899
     "$lyncpin" lab directory --count "$users" --first-extension 100001 >"$work/users.csv"
     cat >"$work/lyncpin.toml" <<TOML
+[admin]
+listen = []
 [sip]
 listen = ["tcp://127.0.0.1:$sip"]
 sessions_max = 100000

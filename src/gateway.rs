@@ -4,20 +4,25 @@
 //! unless told otherwise; with none they live on the calling thread, which is how tests run it under a paused clock.
 
 mod children;
+mod desk;
+mod pair_view;
 mod settings;
 mod tls;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_rt::{Arbiter, ArbiterHandle};
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
-use tracing::error;
+use tracing::{error, info, warn};
 
 use self::children::{certificates_child, link_child, reload_child, sessions};
+pub use self::desk::NodeDesk;
+use self::pair_view::Teller;
+pub use self::pair_view::WitnessDesk;
 use self::settings::{flow_options, link_config, rules};
 use self::tls::Engines;
 use crate::actor::adoption::{adopt, attend};
@@ -31,6 +36,7 @@ use crate::actor::links::Links;
 use crate::actor::node::{Arrivals, Connect, Node};
 use crate::actor::relay::Hearing;
 use crate::actor::supervisor::{Ended, Strategy, Supervisor};
+use crate::admin::{Act, Desk};
 use crate::clock::Clock;
 use crate::config::{self, Cluster, Config};
 use crate::cti::TcpConnector;
@@ -47,6 +53,9 @@ const LINK_CHILDREN: [&str; config::LINKS_MAX] =
 
 /// How long a stopping node waits for peers to take what was said to them.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
+
+/// How long a stopping node hands users over.
+const LEAVE_MAX: Duration = Duration::from_secs(60);
 
 /// Why the gateway did not start. Each says what to look at.
 #[derive(Debug, thiserror::Error)]
@@ -104,6 +113,8 @@ pub struct Gateway {
     accepting: Vec<tokio::task::JoinHandle<()>>,
     tree: tokio::task::JoinHandle<Ended>,
     sessions: tokio::task::JoinHandle<Ended>,
+    desk: Arc<NodeDesk>,
+    linger: Duration,
 }
 
 /// Flow numbers of one life of a node.
@@ -191,11 +202,15 @@ impl Gateway {
             flow_options: flow_options(&config),
             sessions_max: config.sip.sessions_max,
             is_draining: AtomicBool::new(false),
+            is_red: AtomicBool::new(false),
             sessions: OnceLock::new(),
             arrivals: Arrivals::default(),
             pair,
             far_flows: Default::default(),
             unheard: Default::default(),
+            leaving: Default::default(),
+            refusals: Default::default(),
+            calls: Default::default(),
         });
         let crew = Crew::new(options.arbiters);
         let sessions = sessions(&node, &crew);
@@ -206,14 +221,25 @@ impl Gateway {
             plan =
                 plan.child(link_child(LINK_CHILDREN[at], at, link_config(link)?, node.clone(), cti_connector.clone()));
         }
-        plan = plan.child(reload_child(&config, directory, node.clone()));
+        plan = plan.child(reload_child(&config, directory.clone(), node.clone()));
+        let mut in_use = Vec::new();
         for (child, engine) in engines.all() {
+            in_use.push(engine.clone());
             plan = plan.child(certificates_child(child, &config, engine));
         }
+        let desk = Arc::new(NodeDesk {
+            node: node.clone(),
+            arbiters: crew.arbiters.clone(),
+            directory,
+            engines: in_use,
+            name: Cluster::voter_name(config.node.id),
+            began: Instant::now(),
+        });
         let tree = plan.start().await?;
         let (tell_over, over) = watch::channel(None);
         if let Some(pair) = &node.pair {
             pair.listen(Arc::new(Hearing(Arc::downgrade(&node))));
+            pair.speak(Arc::new(Teller(Arc::downgrade(&desk))));
             adopt(&node).await;
             actix_rt::spawn(attend(node.clone(), pair.clone(), tell_over));
         }
@@ -222,10 +248,11 @@ impl Gateway {
             .into_iter()
             .map(|listener| actix_rt::spawn(accept(listener, node.clone(), crew.clone(), closing.subscribe())))
             .collect();
+        let linger = Duration::from_secs(u64::from(config.node.stop_linger_s));
         let (stop, signal) = StopSignal::new();
         let tree = actix_rt::spawn(tree.run(signal.clone()));
         let sessions = actix_rt::spawn(sessions.run(signal));
-        Ok(Self { node, over, crew, addresses, pbx, stop, closing, accepting, tree, sessions })
+        Ok(Self { node, over, crew, addresses, pbx, stop, closing, accepting, tree, sessions, desk, linger })
     }
 
     /// Where the listeners are bound, in configured order.
@@ -247,9 +274,38 @@ impl Gateway {
         self.crew.welcome(self.node.clone(), Accepted { stream, peer });
     }
 
+    /// What the operator's door needs of this node.
+    pub fn desk(&self) -> Arc<NodeDesk> {
+        self.desk.clone()
+    }
+
     /// Answers new sign-ins and OPTIONS with 503, so that the balancer moves on; sessions go on.
     pub fn drain(&self) {
         self.node.is_draining.store(true, Ordering::Relaxed);
+        self.node.is_red.store(true, Ordering::Relaxed);
+    }
+
+    /// Hands every session to the other node, if there is one that can take them, and waits until the front ends have moved
+    /// their connections, or long enough.
+    async fn leave(&self) {
+        if self.node.pair.is_none() || self.over.borrow().is_some() {
+            return self.drain();
+        }
+        match tokio::time::timeout(LEAVE_MAX, self.desk.act(Act::Drain)).await {
+            Ok(Ok(done)) => {
+                info!(moved = done.moved, stayed = done.stayed, "users handed over");
+                let began = Instant::now();
+                // What comes meanwhile is brought to the other node.
+                while self.node.flows.count() > 0 && began.elapsed() < self.linger {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+            Ok(Err(why)) => {
+                warn!(reason = %why, "users are not handed over; the other node takes them over when it can")
+            }
+            Err(_) => warn!("handing the users over takes too long; the other node takes the rest over"),
+        }
+        self.drain();
     }
 
     /// Resolves when a part of the gateway failed for good: the process should end.
@@ -273,7 +329,7 @@ impl Gateway {
 
     /// Ends everything, sockets last.
     pub async fn stop(self) {
-        self.drain();
+        self.leave().await;
         // Err: the tree has ended by itself.
         let _ = self.stop.send(true);
         let _ = tokio::time::timeout(Duration::from_secs(10), self.sessions).await;

@@ -28,7 +28,11 @@ pub async fn adopt(node: &Arc<Node>) -> usize {
     let mut orphans: Vec<(bool, SessionId)> = Vec::new();
     for loaded in node.records.load_all::<Session>("session/") {
         match loaded {
-            Ok(loaded) if loaded.owner == own && node.book.session(loaded.value.id.as_str()).is_none() => {
+            Ok(loaded)
+                if loaded.owner == own
+                    && node.book.session(loaded.value.id.as_str()).is_none()
+                    && !node.leaving.has(&loaded.value.id) =>
+            {
                 orphans.push((loaded.value.calls.is_empty(), loaded.value.id));
             }
             Ok(_) => {}

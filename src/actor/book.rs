@@ -158,6 +158,18 @@ impl Book {
         }
     }
 
+    /// Every session here, in no order.
+    pub fn ids(&self) -> Vec<SessionId> {
+        self.read().sessions.keys().cloned().collect()
+    }
+
+    /// The session of the same endpoint as this one, whichever signed in.
+    pub fn at_endpoint(&self, endpoint: &str) -> Option<(SessionId, Addr<SessionActor>)> {
+        let pages = self.read();
+        let id = pages.endpoints.get(endpoint)?;
+        pages.sessions.get(id).map(|seat| (id.clone(), seat.addr.clone()))
+    }
+
     pub fn sessions_count(&self) -> usize {
         self.read().sessions.len()
     }
@@ -176,7 +188,7 @@ fn dialog_key(call_id: &str, remote_tag: &str) -> String {
 }
 
 /// Without an epid there is nothing to tell an old endpoint from a second computer by.
-fn endpoint_key(session: &Session) -> Option<String> {
+pub fn endpoint_key(session: &Session) -> Option<String> {
     let epid = session.dialog.epid.as_deref()?;
     Some(format!("{}\n{epid}\n{}", session.appearance.sip.to_ascii_lowercase(), session.appearance.device))
 }

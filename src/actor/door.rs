@@ -9,12 +9,13 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, error, info, warn};
 
-use super::book::{Entered, NotTaken, Seat};
+use super::book::{Entered, NotTaken, Seat, endpoint_key};
 use super::child::Birth;
 use super::flow;
 use super::flows::FlowHandle;
 use super::mail::Unbind;
 use super::node::{Arrival, Node};
+use super::relay;
 use super::session::{Alive, End, SessionActor};
 use super::unheard;
 use crate::id::SessionId;
@@ -98,7 +99,7 @@ fn take(node: &Arc<Node>, flow: &FlowHandle, message: Box<Message>) {
     if node.pair.is_some() && session_at(node, &message).is_some() {
         return unheard::keep(node, flow.id, message);
     }
-    match outside(&node.rules.load(), flow.id, &message, node.is_draining()) {
+    match outside(&node.rules.load(), flow.id, &message, node.is_red.load(Ordering::Relaxed)) {
         Outside::Ignore => {}
         Outside::Answer(response) => {
             flow.outgoing.push(response.to_bytes());
@@ -222,6 +223,9 @@ pub(super) fn answer_500(node: &Node, flow: FlowId, request: &Message) {
 fn arrive(node: &Arc<Node>, flow: &FlowHandle, invite: Box<Message>, open: Open) {
     let cx_rules = node.rules.load();
     let cx = Context { rules: &cx_rules, now: node.clock.now() };
+    if node.is_draining() && node.pair.is_some() {
+        return bring_elsewhere(node, flow, invite, open);
+    }
     if node.is_draining() || node.is_full() {
         node.counters.count("sign_in_refused", if node.is_draining() { "draining" } else { "full" });
         flow.outgoing.push(unavailable(cx, &open, 60).to_bytes());
@@ -244,13 +248,45 @@ fn arrive(node: &Arc<Node>, flow: &FlowHandle, invite: Box<Message>, open: Open)
             match commit.now() {
                 Ok(done) => arrived(&node, &flow, &session, effects, (&open, invite), done),
                 Err(commit) => {
-                    actix_rt::spawn(async move {
+                    tokio::spawn(async move {
                         arrived(&node, &flow, &session, effects, (&open, invite), commit.await);
                     });
                 }
             }
         }
     }
+}
+
+/// This node takes nobody in any more; the front end keeps its connection, and the other node takes the user in.
+fn bring_elsewhere(node: &Arc<Node>, flow: &FlowHandle, invite: Box<Message>, open: Open) {
+    let (node, flow) = (node.clone(), flow.clone());
+    tokio::spawn(async move {
+        if let Some(pair) = node.pair.clone() {
+            for other in pair.other_data_nodes() {
+                if relay::bring_sign_in(&node, &other, flow.id, &invite).await {
+                    return;
+                }
+            }
+        }
+        node.counters.count("sign_in_refused", "draining");
+        let rules = node.rules.load();
+        let cx = Context { rules: &rules, now: node.clock.now() };
+        flow.outgoing.push(unavailable(cx, &open, 60).to_bytes());
+    });
+}
+
+/// As `arrive`, for an INVITE that another node has brought; `flow` is that node's.
+pub(super) fn take_sign_in(node: &Arc<Node>, flow: &FlowHandle, text: &Bytes) -> relay::Answer {
+    let Ok(invite) = Message::parse(text) else { return relay::Answer::NotMine };
+    let Outside::SignIn(open) = outside(&node.rules.load(), flow.id, &invite, false) else {
+        return relay::Answer::NotMine;
+    };
+    let invite = Box::new(invite);
+    match far_dialog(node, &invite) {
+        Some(session) => pass_on(node, flow, &session, invite),
+        None => arrive(node, flow, invite, open),
+    }
+    relay::Answer::Taken
 }
 
 fn arrived(
@@ -284,6 +320,12 @@ fn arrived(
             let user = session.appearance.sip.clone();
             let refusal = Refusal::StationInUseByAnotherUser;
             node.counters.count("sign_in_refused", refusal.name());
+            node.refusals.add(
+                node.clock.now(),
+                &user,
+                refusal.name(),
+                invite.headers.get("User-Agent").unwrap_or_default(),
+            );
             warn!(user = %user, device = %session.appearance.device, reason = refusal.name(), "sign-in refused");
             if let SignIn::Refused { response, .. } = refuse(cx, &session.id, open, refusal, user) {
                 flow.outgoing.push(response.to_bytes());
@@ -306,7 +348,7 @@ fn arrived(
 pub fn forget(node: &Arc<Node>, session: &Session, version: u64) {
     let removed = node.records.remove(&SessionActor::key(&session.id), version);
     let id = session.id.clone();
-    actix_rt::spawn(async move {
+    tokio::spawn(async move {
         if let Err(problem) = removed.await {
             warn!(session = %id, reason = %problem, "record not removed");
         }
@@ -334,6 +376,9 @@ pub fn begin(node: &Arc<Node>, id: &SessionId, birth: Birth) {
         let first = match arrival {
             Some(arrival) => {
                 heard_on.set(arrival.flow);
+                if let Some(endpoint) = endpoint_key(&session).filter(|_| node.pair.is_some()) {
+                    relay::supersede_elsewhere(&node, endpoint, session.id.clone());
+                }
                 arrival.first
             }
             None => {
@@ -362,6 +407,7 @@ fn refused(node: &Node, refusal: Option<Refusal>, user: &str, invite: &Message) 
     let name = refusal.map_or("bad_request", Refusal::name);
     node.counters.count("sign_in_refused", name);
     let agent = invite.headers.get("User-Agent").unwrap_or_default();
+    node.refusals.add(node.clock.now(), user, name, agent);
     warn!(user, reason = name, agent, "sign-in refused");
 }
 

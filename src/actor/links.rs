@@ -7,7 +7,7 @@ use actix::{ActorContext, Addr, Handler, Recipient};
 use arc_swap::ArcSwapOption;
 
 use super::child::Order;
-use super::link::LinkActor;
+use super::link::{AskStatus, LinkActor};
 use super::mail::{Bind, HasCalls, Invoke, Recovered, Unbind};
 use crate::csta::Features;
 use crate::machine::selection::Selection;
@@ -19,6 +19,7 @@ pub struct LinkMail {
     pub invoke: Recipient<Invoke>,
     pub recovered: Recipient<Recovered>,
     pub has_calls: Recipient<HasCalls>,
+    pub status: Recipient<AskStatus>,
 }
 
 impl LinkMail {
@@ -29,6 +30,7 @@ impl LinkMail {
             invoke: link.clone().recipient(),
             recovered: link.clone().recipient(),
             has_calls: link.clone().recipient(),
+            status: link.clone().recipient(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What all carriers of one node share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -11,7 +11,9 @@ use super::book::Book;
 use super::dynamic::DynamicSupervisor;
 use super::flow::FlowOptions;
 use super::flows::Flows;
+use super::handover::Leaving;
 use super::links::Links;
+use super::refusals::Refusals;
 use super::relay::FarFlows;
 use super::unheard::Unheard;
 use crate::clock::Clock;
@@ -39,7 +41,10 @@ pub struct Node {
     pub connect: Connect,
     pub flow_options: FlowOptions,
     pub sessions_max: usize,
+    /// Takes no user in any more.
     pub is_draining: AtomicBool,
+    /// Answers health checks 503, so that balancers move on.
+    pub is_red: AtomicBool,
     pub sessions: OnceLock<DynamicSupervisor<SessionId>>,
     pub arrivals: Arrivals,
     /// The other nodes; `None`: this one is alone.
@@ -47,6 +52,10 @@ pub struct Node {
     pub far_flows: FarFlows,
     /// Messages that wait for their session's next life.
     pub unheard: Unheard,
+    pub leaving: Leaving,
+    pub refusals: Refusals,
+    /// Calls of all sessions here.
+    pub calls: AtomicUsize,
 }
 
 /// Sessions that are committed and whose actor is not there yet: what it is to carry out first. At most as many as the

@@ -12,9 +12,12 @@ use serde::{Deserialize, Serialize};
 
 use super::door;
 use super::flows::FlowHandle;
+use super::handover;
 use super::node::Node;
+use super::session::End;
 use super::unheard;
-use crate::machine::input::FlowId;
+use crate::id::SessionId;
+use crate::machine::input::{FlowId, Retire};
 use crate::sip::Message;
 use crate::store::pair::Ear;
 
@@ -28,6 +31,12 @@ enum Word {
     Message { flow: u64, peer: SocketAddr, secure: bool },
     /// A session of mine says this on a flow of yours.
     Outgoing { flow: u64 },
+    /// A user signs in here, on this flow of mine; I take nobody in any more.
+    SignIn { flow: u64, peer: SocketAddr, secure: bool },
+    /// A session of mine has stopped and is yours, if its record is of this version.
+    Take { session: SessionId, version: u64 },
+    /// This session of mine signed in; an older one of the same endpoint that you serve is over.
+    Supersede { endpoint: String, by: SessionId },
 }
 
 impl Word {
@@ -47,11 +56,16 @@ impl Word {
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum Answer {
+pub enum Answer {
     Taken,
     /// The session is not mine, or the flow is gone.
     NotMine,
+    /// I am draining, full, or without a quorum myself.
+    NotNow,
 }
+
+/// What became of a session that was given.
+pub type Taking = Answer;
 
 /// Flows of other nodes, by node and their number, as flows of this one.
 #[derive(Default)]
@@ -76,6 +90,39 @@ pub async fn pass_to(node: &Arc<Node>, owner: &str, flow: FlowId, message: &Mess
     }
 }
 
+/// A node that takes nobody in any more brings a sign-in to one that does. True: it has it now.
+pub async fn bring_sign_in(node: &Arc<Node>, to: &str, flow: FlowId, invite: &Message) -> bool {
+    let Some((peer, secure)) = node.flows.peer_of(flow) else { return true };
+    let Some(bytes) = (Word::SignIn { flow: flow.0, peer, secure }).with(&invite.to_bytes()) else { return false };
+    node.counters.count("relay", "sign_in");
+    say(node, to, bytes).await == Ok(Answer::Taken)
+}
+
+/// Gives a session that has stopped here to another node.
+pub async fn give_to(node: &Arc<Node>, heir: &str, id: &SessionId, version: u64) -> Result<Taking, String> {
+    let word = Word::Take { session: id.clone(), version }.with(&[]).ok_or("a session that cannot be named")?;
+    say(node, heir, word).await
+}
+
+/// Tells every other data node of a sign-in, which may end an older session of the same endpoint there.
+pub fn supersede_elsewhere(node: &Arc<Node>, endpoint: String, by: SessionId) {
+    let Some(pair) = node.pair.clone() else { return };
+    let Some(bytes) = (Word::Supersede { endpoint, by }).with(&[]) else { return };
+    let node = node.clone();
+    tokio::spawn(async move {
+        for name in pair.other_data_nodes() {
+            // Err: it is gone, and what it served is superseded when it is taken over.
+            let _ = say(&node, &name, bytes.clone()).await;
+        }
+    });
+}
+
+async fn say(node: &Arc<Node>, to: &str, word: Vec<u8>) -> Result<Answer, String> {
+    let pair = node.pair.as_ref().ok_or("this node is alone")?;
+    let answer = pair.say(to, word).await?;
+    serde_json::from_slice(&answer).map_err(|why| why.to_string())
+}
+
 /// Hears the other nodes for this one.
 pub struct Hearing(pub Weak<Node>);
 
@@ -91,6 +138,19 @@ impl Ear for Hearing {
                     true => Answer::Taken,
                     false => Answer::NotMine,
                 },
+                Word::SignIn { .. } if node.is_draining() || !node.may_act() => Answer::NotNow,
+                Word::SignIn { flow, peer, secure } => match far_flow(&node, from, flow, peer, secure) {
+                    Some(own) => door::take_sign_in(&node, &own, &text),
+                    None => Answer::NotNow,
+                },
+                Word::Take { session, version } => handover::take(&node, &session, version).await,
+                Word::Supersede { endpoint, by } => {
+                    if let Some((_, older)) = node.book.at_endpoint(&endpoint).filter(|(older, _)| *older != by) {
+                        // Past the mailbox's bound, once a sign-in.
+                        older.do_send(End(Retire::Superseded));
+                    }
+                    Answer::Taken
+                }
             };
             serde_json::to_vec(&answer).map_err(|why| why.to_string())
         })

@@ -1,18 +1,21 @@
 //! The session actor: steps the session's machine, commits its record, then carries the effects out. Its state is a cache
 //! of the record; restart = drop, read the record, resume.
 
+mod mail;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
+use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Message, SpawnHandle, WrapFuture};
 use tracing::{debug, error, info, warn};
 
 use super::adoption;
 use super::book::HeardOn;
-use super::child::{Life, Order};
+use super::child::Life;
 use super::links::LinkMail;
-use super::mail::{Bind, FromLink, HasCalls, Inbound, Invoke, Recovered, Unbind};
+use super::mail::{Bind, HasCalls, Invoke, Recovered, Unbind};
 use super::node::Node;
 use crate::cti::LinkFailed;
 use crate::id::Moment;
@@ -70,6 +73,14 @@ pub struct SessionActor {
     first: Vec<Effect>,
     alive: Alive,
     is_over: bool,
+    /// Of this session, in the node's count.
+    calls: usize,
+}
+
+impl Drop for SessionActor {
+    fn drop(&mut self) {
+        self.node.calls.fetch_sub(self.calls, Ordering::Relaxed);
+    }
 }
 
 impl SessionActor {
@@ -94,6 +105,18 @@ impl SessionActor {
             first,
             alive,
             is_over: false,
+            calls: 0,
+        }
+    }
+
+    /// Keeps the node's count of calls true.
+    fn count_calls(&mut self) {
+        let now = self.session.calls.len();
+        let before = std::mem::replace(&mut self.calls, now);
+        if now > before {
+            self.node.calls.fetch_add(now - before, Ordering::Relaxed);
+        } else {
+            self.node.calls.fetch_sub(before - now, Ordering::Relaxed);
         }
     }
 
@@ -201,6 +224,7 @@ impl SessionActor {
             Ok(version) => {
                 self.version = version;
                 self.at_work = None;
+                self.count_calls();
                 for effect in effects {
                     self.carry_out(effect, ctx);
                 }
@@ -345,98 +369,11 @@ impl Actor for SessionActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_MAX);
+        self.count_calls();
         for effect in std::mem::take(&mut self.first) {
             self.carry_out(effect, ctx);
         }
         self.bind(ctx);
         self.work(ctx);
-    }
-}
-
-impl Handler<BindAgain> for SessionActor {
-    type Result = ();
-
-    fn handle(&mut self, again: BindAgain, ctx: &mut Self::Context) {
-        if *again.link == *self.session.link {
-            self.bind(ctx);
-        }
-    }
-}
-
-impl Handler<Inbound> for SessionActor {
-    type Result = ();
-
-    fn handle(&mut self, mut inbound: Inbound, ctx: &mut Self::Context) {
-        if self.is_over {
-            return;
-        }
-        let flow = inbound.flow;
-        let Some(message) = inbound.message.take() else { return };
-        let dialog = &self.session.dialog;
-        let headers = &message.headers;
-        let is_request = message.method().is_some();
-        let far = if is_request { headers.from() } else { headers.to() };
-        let is_ours = headers.call_id().is_ok_and(|call_id| call_id == dialog.call_id)
-            && far.is_ok_and(|far| far.tag() == Some(dialog.remote_tag.as_str()));
-        if !is_ours {
-            if is_request {
-                super::door::answer_481(&self.node, flow, &message);
-            }
-            return;
-        }
-        if is_request {
-            // An answer may still come over a connection that the dialog has left.
-            self.heard_on.set(flow);
-        }
-        let input = if is_request { Input::Request { flow, message } } else { Input::Response { message } };
-        self.take(input, ctx);
-    }
-}
-
-impl Handler<Undelivered> for SessionActor {
-    type Result = ();
-
-    fn handle(&mut self, undelivered: Undelivered, ctx: &mut Self::Context) {
-        self.take(Input::Undeliverable { cseq: undelivered.cseq }, ctx);
-    }
-}
-
-impl Handler<End> for SessionActor {
-    type Result = ();
-
-    fn handle(&mut self, end: End, ctx: &mut Self::Context) {
-        self.take(Input::Retire { why: end.0 }, ctx);
-    }
-}
-
-impl Handler<FromLink> for SessionActor {
-    type Result = ();
-
-    fn handle(&mut self, word: FromLink, ctx: &mut Self::Context) {
-        let input = match word {
-            FromLink::Up { .. } => {
-                let features = self.node.links.by_name(&self.session.link).and_then(|seat| seat.features());
-                Input::LinkUp { features }
-            }
-            FromLink::Down => Input::LinkDown,
-            FromLink::Settled { ask, result } => Input::Settled { ask, result },
-            FromLink::Event(event) => Input::PbxEvent { event },
-            FromLink::Missed => Input::Missed,
-        };
-        self.take(input, ctx);
-    }
-}
-
-impl Handler<Order> for SessionActor {
-    type Result = ();
-
-    fn handle(&mut self, order: Order, ctx: &mut Self::Context) {
-        match order {
-            Order::Stop => {
-                self.is_over = true;
-                ctx.stop();
-            }
-            Order::Probe(_) => {}
-        }
     }
 }

@@ -18,8 +18,11 @@ use crate::sip::Message;
 
 /// Over all sessions; beyond that messages are refused.
 const WAITING_MAX: usize = 4_096;
-/// Together a little less than the two seconds after which a client over UDP would ask again for the third time.
-const TRIES: usize = 95;
+/// Together about two seconds, after which a client over UDP would ask again for the third time.
+const TRIES: usize = 115;
+/// The first tries come faster: a session that is handed over is away for some milliseconds.
+const QUICK_TRIES: usize = 25;
+const QUICK_PAUSE_MS: u64 = 4;
 const PAUSE_MS: u64 = 20;
 
 type Waiting = HashMap<SessionId, VecDeque<(FlowId, Box<Message>)>>;
@@ -116,7 +119,8 @@ async fn hand_in(node: Arc<Node>, id: SessionId) {
         if let Some(message) = left {
             tries += 1;
             node.unheard.push_front(&id, flow, message);
-            tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+            let pause = if tries <= QUICK_TRIES { QUICK_PAUSE_MS } else { PAUSE_MS };
+            tokio::time::sleep(Duration::from_millis(pause)).await;
         }
     }
 }
@@ -145,7 +149,9 @@ async fn elsewhere(
         return None;
     };
     if owner == node.records.incarnation() {
-        adoption::begin(node, id);
+        if !node.leaving.has(id) {
+            adoption::begin(node, id);
+        }
         return Some(message);
     }
     let Some(name) = node.records.node_of(owner) else { return Some(message) };

@@ -11,8 +11,9 @@ fn openraft_level(log: &Log) -> &'static str {
     match log.level {
         LogLevel::Debug => "info",
         LogLevel::Trace => "debug",
-        // What it warns of, a peer that does not answer, the voter tells once and in plain words.
-        LogLevel::Error | LogLevel::Warn | LogLevel::Info => "error",
+        // What it warns of, a peer that does not answer, the voter tells once and in plain words; a store that fails, too; and
+        // every ordinary stop is an error to it.
+        LogLevel::Error | LogLevel::Warn | LogLevel::Info => "off",
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod check_config;
 pub mod completions;
+pub mod ctl;
 pub mod lab;
 mod logging;
 pub mod serve;
@@ -27,6 +28,7 @@ Examples:
   lyncpin serve --config lyncpin.toml              one node for Lync
   lyncpin up --drill                               a whole pair on this machine, and a node killed
   lyncpin witness --config witness.toml            the third vote of a pair
+  lyncpin ctl status                               who leads, who serves, what may be done now
   lyncpin check-config lyncpin.toml                tell everything that is wrong with a file
   lyncpin check-config --reference > lyncpin.toml  every key, its meaning and its default
   lyncpin lab directory --count 20000 > users.csv  users to try out with
@@ -40,6 +42,8 @@ pub enum Command {
     Witness(witness::Witness),
     /// Start a pair on this machine, with a simulated PBX, a balancer and demo users; `--drill` kills a node.
     Up(up::Up),
+    /// Look at a running pair and operate it: status, sessions, links, drain, switchover, backup, recover.
+    Ctl(ctl::Ctl),
     /// Check a configuration and its users file; tell every fault at once.
     CheckConfig(check_config::CheckConfig),
     /// Parts to try out with, without Lync or a PBX.
@@ -57,6 +61,7 @@ pub fn run(cli: Cli) -> std::io::Result<ExitCode> {
         Command::Serve(command) => command.run(&mut out, &mut err),
         Command::Witness(command) => command.run(&mut err),
         Command::Up(command) => command.run(&mut out, &mut err),
+        Command::Ctl(command) => command.run(&mut out, &mut err),
         Command::CheckConfig(command) => command.run(&mut out, &mut err),
         Command::Lab(command) => command.run(&mut out, &mut err),
         Command::Completions(command) => command.run(&mut out),
@@ -77,7 +82,7 @@ mod tests {
     #[test]
     fn each_command_has_one_line_of_help() {
         let help = Cli::command().render_help().to_string();
-        for name in ["serve", "witness", "up", "check-config", "lab", "completions"] {
+        for name in ["serve", "witness", "up", "ctl", "check-config", "lab", "completions"] {
             let lines = help.lines().filter(|line| line.trim_start().starts_with(&format!("{name} "))).count();
             assert_eq!(lines, 1, "{name}\n{help}");
         }

@@ -10,6 +10,7 @@ use clap::Args;
 use tracing::{info, warn};
 
 use super::check_config::Report;
+use crate::admin::AdminServer;
 use crate::config::{Config, Lines, Problem, load};
 use crate::directory::DirectoryWatch;
 use crate::gateway::{self, Gateway, Options};
@@ -49,6 +50,7 @@ impl Serve {
             return Ok(ExitCode::FAILURE);
         }
         super::logging::start(&prepared.config.log);
+        let admin = prepared.config.admin.clone();
         let threads = self.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
         let is_demo = self.config.is_none();
         let flows_max = prepared.config.sip.limits.flows_max;
@@ -68,8 +70,19 @@ impl Serve {
                     return Ok(ExitCode::FAILURE);
                 }
             };
+            let door = match AdminServer::start(&admin, gateway.desk()).await {
+                Ok(door) => door,
+                Err(error) => {
+                    writeln!(err, "lyncpin: {}", chain(&error))?;
+                    gateway.stop().await;
+                    return Ok(ExitCode::FAILURE);
+                }
+            };
             if is_demo {
                 welcome(out, &gateway)?;
+            }
+            for address in door.addresses() {
+                info!(%address, "listening for operators");
             }
             for address in gateway.addresses() {
                 info!(%address, "listening for SIP");

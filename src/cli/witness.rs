@@ -10,7 +10,9 @@ use tracing::{error, info};
 
 use super::check_config::Report;
 use super::serve::chain;
+use crate::admin::AdminServer;
 use crate::config::load;
+use crate::gateway::WitnessDesk;
 use crate::store::pair::Pair;
 
 /// Be the witness of a pair: keep the log and vote, serve nobody.
@@ -44,6 +46,15 @@ impl Witness {
                 Ok(pair) => pair,
                 Err(problem) => {
                     writeln!(err, "lyncpin: {}", chain(&problem))?;
+                    return Ok(ExitCode::FAILURE);
+                }
+            };
+            let door = AdminServer::start(&config.admin, WitnessDesk::of(pair.clone())).await;
+            let _door = match door {
+                Ok(door) => door,
+                Err(problem) => {
+                    writeln!(err, "lyncpin: {}", chain(&problem))?;
+                    pair.stop().await;
                     return Ok(ExitCode::FAILURE);
                 }
             };

@@ -24,6 +24,7 @@ pub(super) fn check(config: &Config, lines: &Lines, told: &[Problem]) -> Vec<Pro
     tls(config, &mut found);
     links(config, &mut found);
     super::voters::check(config, &mut found);
+    super::admin::check(config, &mut found);
     bounds(config, &mut found);
     profiles(config, &mut found);
     found.retain(|problem| !told.iter().any(|other| other.is_fault() && is_within(&other.key, &problem.key)));

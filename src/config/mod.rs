@@ -4,6 +4,7 @@
 //! Reading goes on after a fault, so one run tells every fault. Unknown keys are faults. Secrets are only named here.
 
 mod address;
+mod admin;
 mod cluster;
 mod cross;
 mod cti;
@@ -18,6 +19,7 @@ mod value;
 mod voters;
 
 pub use address::{CtiAddress, Dialect, Host, ListenAddress, Network, PeerName, Security, Unfit};
+pub use admin::Admin;
 pub use cluster::{Cluster, ClusterTls, Pace, Voter, VoterRole};
 pub use cti::{Cti, LINKS_MAX};
 pub use load::{CONFIG_BYTES_MAX, Checked, check, examine, examine_users, load, reference};

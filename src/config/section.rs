@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::admin::Admin;
 use super::cluster::{Cluster, VoterRole};
 use super::cti::Cti;
 use super::profile::Profile;
@@ -19,6 +20,7 @@ settings! {
         users: Users = Users::default();
         user: Vec<UserEntry> = Vec::new();
         profile: Vec<Profile> = Vec::new();
+        admin: Admin = Admin::default();
         log: Log = Log::default();
         lab: Lab = Lab::default();
     }
@@ -31,6 +33,9 @@ settings! {
         id: u32 = 1, 1 to 255;
         /// Where it keeps what must survive a restart. A node alone keeps its records in memory.
         data_dir: PathBuf = PathBuf::from("data");
+        /// How long a node of a pair that was told to stop, and has handed its users over, waits for front ends and balancers to
+        /// move their connections.
+        stop_linger_s: u32 = 5, 0 to 300;
     }
 }
 
@@ -157,8 +162,10 @@ impl Config {
     pub fn rebase(&mut self, folder: &Path) {
         let tls = &mut self.sip.tls;
         let voter = &mut self.cluster.tls;
+        let admin = &mut self.admin;
         let own = [&mut tls.cert, &mut tls.key, &mut tls.ca, &mut self.users.file];
-        let optional = own.into_iter().chain([&mut voter.cert, &mut voter.key, &mut voter.ca]);
+        let desk = [&mut admin.cert, &mut admin.key, &mut admin.secret_file];
+        let optional = own.into_iter().chain(desk).chain([&mut voter.cert, &mut voter.key, &mut voter.ca]);
         let secrets = self.cti.iter_mut().map(|link| &mut link.password_file);
         for path in optional.chain(secrets).flatten() {
             *path = folder.join(&*path);

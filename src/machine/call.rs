@@ -36,6 +36,10 @@ impl Call {
 pub struct Calls(pub BTreeMap<String, Call>);
 
 impl Calls {
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -21,8 +21,8 @@ pub enum Outside {
     },
 }
 
-/// Decides without any state. `is_draining` makes OPTIONS answer 503, so that balancers move on.
-pub fn outside(rules: &Rules, flow: FlowId, request: &Message, is_draining: bool) -> Outside {
+/// Decides without any state. `is_red` makes OPTIONS answer 503, so that balancers move on.
+pub fn outside(rules: &Rules, flow: FlowId, request: &Message, is_red: bool) -> Outside {
     let method = request.method().unwrap_or_default();
     if matches!(method, "ACK" | "BENOTIFY") {
         return Outside::Ignore;
@@ -60,7 +60,7 @@ pub fn outside(rules: &Rules, flow: FlowId, request: &Message, is_draining: bool
         return Outside::Cancel { known: answer(200), unknown: answer(481) };
     }
     if method == "OPTIONS" && to.tag().is_none() {
-        if is_draining {
+        if is_red {
             let mut response = answer(503);
             response.headers.push("Retry-After", "60");
             return Outside::Answer(response);

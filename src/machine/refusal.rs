@@ -43,6 +43,22 @@ impl Refusal {
         }
     }
 
+    /// What an administrator does about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::NoClientLicense => "set licensed to true in the user's entry, if a license is free",
+            Self::StationInUseByAnotherUser => {
+                "sign the other user off that phone, or give this one a phone of their own"
+            }
+            Self::LineUnknown => "give the line to a user here, or correct the Line URI of the account in Lync",
+            Self::LineNotAllowed => "add this line and device to the user's entries here",
+            Self::UserUnknown => "add the user's SIP address, line and device to the users file",
+            Self::UserAmbiguous => {
+                "add ;device= or ;partition= to the Line URI in Lync, so that one of the entries is meant"
+            }
+        }
+    }
+
     /// The SIP status of the refused INVITE: 404 when the line does not exist, else 403 (a 5xx stops clients for good).
     pub fn status(self) -> u16 {
         match self {

@@ -26,7 +26,11 @@ const LONG_FILES: &[(&str, &str)] = &[
 
 /// Words that may stand in some folders or files alone: who may, and why nobody else.
 const RESERVED: &[(&[&str], &[&str], &str)] = &[
-    (&["actix", "actix_rt"], &["src/actor/", "src/gateway"], "carriers alone know what carries them"),
+    (
+        &["actix", "actix_rt"],
+        &["src/actor/", "src/gateway.rs", "src/gateway/"],
+        "carriers alone know what carries them",
+    ),
     (&["openssl", "tokio_openssl"], &["src/transport/legacy.rs", "src/transport/tests/legacy.rs"], "an optional build"),
     (
         &["lyncpin_cluster"],

@@ -25,6 +25,7 @@ pub struct Site {
     is_ours: bool,
     pbx: PbxLab,
     balancer: Balancer,
+    admin: SocketAddr,
     nodes: BTreeMap<u32, Child>,
     _front_ends: Vec<FrontEnd>,
     pub users: Vec<RccUser>,
@@ -68,18 +69,27 @@ impl Site {
         options.model.ring_timeout_ms = None;
         let pbx = PbxLab::start(options).await?;
         let sip: Vec<SocketAddr> = (0..2).map(|_| free_address()).collect::<io::Result<_>>()?;
-        configure(&folder, users, &sip, pbx.addresses())?;
+        let admin: Vec<SocketAddr> = (0..3).map(|_| free_address()).collect::<io::Result<_>>()?;
+        configure(&folder, users, &sip, &admin, pbx.addresses())?;
         let balancer = Balancer::start(SocketAddr::from(([127, 0, 0, 1], 0)), sip.iter().copied()).await?;
-        let mut site =
-            Self { folder, is_ours, pbx, balancer, nodes: BTreeMap::new(), _front_ends: Vec::new(), users: Vec::new() };
+        let mut site = Self {
+            folder,
+            is_ours,
+            pbx,
+            balancer,
+            admin: admin[0],
+            nodes: BTreeMap::new(),
+            _front_ends: Vec::new(),
+            users: Vec::new(),
+        };
         for id in 1..=3 {
             site.spawn(id)?;
         }
         writeln!(out, "A pair on this machine, in {}:", site.folder.display())?;
-        for (id, address) in (1..).zip(&sip) {
-            writeln!(out, "  node {id}     pid {:<8} tcp://{address}", site.pid(id))?;
+        for (id, (address, admin)) in (1..).zip(sip.iter().zip(&admin)) {
+            writeln!(out, "  node {id}     pid {:<8} tcp://{address:<22} operator http://{admin}", site.pid(id))?;
         }
-        writeln!(out, "  witness    pid {}", site.pid(3))?;
+        writeln!(out, "  witness    pid {:<8} {:<28} operator http://{}", site.pid(3), "", admin[2])?;
         writeln!(out, "  balancer   tcp://{}", site.balancer.address())?;
         for address in site.pbx.addresses() {
             writeln!(out, "  PBX        csta://{address}")?;
@@ -106,6 +116,11 @@ impl Site {
             .spawn()?;
         self.nodes.insert(id, child);
         Ok(())
+    }
+
+    /// Where the first node's operator asks.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     pub fn pid(&self, id: u32) -> u32 {
@@ -215,7 +230,13 @@ impl Site {
     }
 }
 
-fn configure(folder: &Path, users: usize, sip: &[SocketAddr], links: &[SocketAddr]) -> io::Result<()> {
+fn configure(
+    folder: &Path,
+    users: usize,
+    sip: &[SocketAddr],
+    admin: &[SocketAddr],
+    links: &[SocketAddr],
+) -> io::Result<()> {
     let mut csv = String::from("sip,line,device\n");
     for extension in FIRST..FIRST + users {
         csv += &format!("sip:user{extension}@contoso.com,{},{extension}\n", line_of(extension));
@@ -226,8 +247,9 @@ fn configure(folder: &Path, users: usize, sip: &[SocketAddr], links: &[SocketAdd
         let role = if id == 3 { "witness" } else { "data" };
         voters += &format!("[[cluster.voter]]\nid = {id}\naddress = \"{}\"\nrole = \"{role}\"\n", free_address()?);
     }
-    for id in 1..=3_usize {
-        let mut text = format!("[node]\nid = {id}\ndata_dir = \"data{id}\"\n{voters}");
+    for (id, admin) in (1..=3_usize).zip(admin) {
+        let mut text = format!("[node]\nid = {id}\ndata_dir = \"data{id}\"\nstop_linger_s = 1\n{voters}");
+        text += &format!("[admin]\nlisten = [\"tcp://{admin}\"]\n");
         if let Some(address) = sip.get(id - 1) {
             text += &format!("[sip]\nlisten = [\"tcp://{address}\"]\n[users]\nfile = \"users.csv\"\n");
             for (n, link) in links.iter().enumerate() {

@@ -1,0 +1,19 @@
+//! The operator's door: HTTP for health checks, metrics, `lyncpin ctl` and the page.
+//!
+//! It runs on a thread of its own, so that a node busy with calls still answers an operator, and an operator who asks for
+//! much keeps no call waiting. What a node can tell and do stands behind [`Desk`]; this folder knows no actor.
+
+mod api;
+mod desk;
+mod keeper;
+mod metrics;
+mod server;
+mod view;
+
+pub use api::OPERATOR_HEADER;
+pub use desk::{Act, Desk, NotDone};
+pub use keeper::hash_of;
+pub use server::{AdminServer, StartError};
+pub use view::{
+    ClusterView, Done, Judgement, LinkView, NodeView, RefusalView, SeenNode, ServiceView, SessionView, VoterView,
+};
