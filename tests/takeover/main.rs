@@ -1,6 +1,8 @@
 //! Two nodes and a witness as real processes, a simulated PBX, users who keep their connections to whichever node is there.
 //! A node is killed with -9, frozen, restarted; the users go on with the same dialogs, monitors and calls.
 
+mod handover;
+mod operator;
 mod pair;
 
 use std::time::Duration;

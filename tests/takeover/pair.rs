@@ -33,6 +33,7 @@ pub struct Pair {
     pbx: PbxLab,
     folder: TempDir,
     sip: BTreeMap<u32, SocketAddr>,
+    admin: BTreeMap<u32, SocketAddr>,
     nodes: BTreeMap<u32, Child>,
     /// Nodes that connections may go to.
     open: Rc<Cell<u32>>,
@@ -82,6 +83,7 @@ impl Pair {
         }
         fs::write(folder.path().join("users.csv"), csv).unwrap();
         let sip: BTreeMap<u32, SocketAddr> = (1..=2).map(|id| (id, free_address())).collect();
+        let admin: BTreeMap<u32, SocketAddr> = (1..=3).map(|id| (id, free_address())).collect();
         let mut voters = String::new();
         for id in 1..=3 {
             let role = if id == 3 { "witness" } else { "data" };
@@ -89,6 +91,8 @@ impl Pair {
         }
         for id in 1..=3 {
             let mut text = format!("[node]\nid = {id}\ndata_dir = \"data{id}\"\n{voters}[log]\nlevel = \"info\"\n");
+            text = text.replace("[node]\n", "[node]\nstop_linger_s = 1\n");
+            text += &format!("[admin]\nlisten = [\"tcp://{}\"]\n", admin[&id]);
             if id < 3 {
                 text += &format!(
                     "[sip]\nlisten = [\"tcp://{}\"]\nkeepalive_s = 0\n[users]\nfile = \"users.csv\"\n",
@@ -106,6 +110,7 @@ impl Pair {
             pbx,
             folder,
             sip,
+            admin,
             nodes: BTreeMap::new(),
             open: Rc::new(Cell::new(0b110)),
             front_ends: Vec::new(),
@@ -178,6 +183,52 @@ impl Pair {
         let child = self.nodes.get_mut(&id).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// What a service manager does before an upgrade: SIGTERM, and the node ends when its users have moved.
+    pub async fn end(&mut self, id: u32) {
+        self.signal(id, "-TERM");
+        until("it ends", || self.has_ended(id)).await;
+        let status = self.nodes.get_mut(&id).unwrap().wait().unwrap();
+        assert!(status.success(), "node {id}: {status}");
+    }
+
+    /// `lyncpin ctl` to one node: whether it was done, and what it said.
+    pub async fn ctl(&self, id: u32, what: &[&str]) -> (bool, serde_json::Value) {
+        let mut command = Command::new(PROGRAM);
+        command.args(["ctl", "--json", "--admin", &format!("http://{}", self.admin[&id])]).args(what);
+        let run = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = serde_json::from_slice(&run.stdout).unwrap_or_else(|why| panic!("{why}: {run:?}"));
+        (run.status.success(), said)
+    }
+
+    /// `lyncpin` with this node's configuration: whether it was done, and what it said on either stream.
+    pub fn command(&self, id: u32, before: &[&str], after: &[&str]) -> (bool, String) {
+        let file = self.folder.path().join(format!("node{id}.toml"));
+        let run = Command::new(PROGRAM).args(before).arg(file).args(after).output().unwrap();
+        let said = [run.stdout, run.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        (run.status.success(), said)
+    }
+
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Its disk is lost.
+    pub fn wipe(&self, id: u32) {
+        fs::remove_dir_all(self.folder.path().join(format!("data{id}"))).unwrap();
+    }
+
+    /// Starts nodes again that have ended; those that serve users do so when this returns.
+    pub async fn start_again(&mut self, ids: &[u32]) {
+        ids.iter().for_each(|id| self.spawn(*id));
+        for id in ids.iter().filter(|id| **id < 3) {
+            self.until_it_serves(*id).await;
+        }
+    }
+
+    pub fn sip_address(&self, id: u32) -> SocketAddr {
+        self.sip[&id]
     }
 
     pub async fn restart(&mut self, id: u32) {
