@@ -113,6 +113,10 @@ impl Machine {
         self.living.iter().map(|(incarnation, node)| (*incarnation, node))
     }
 
+    pub fn is_living(&self, incarnation: Incarnation) -> bool {
+        self.living.contains_key(&incarnation)
+    }
+
     /// Keys of the records that hold a claim, in order.
     pub fn holders<'a>(&'a self, claim: &Arc<str>) -> impl Iterator<Item = &'a Arc<str>> + use<'a> {
         let claim = claim.clone();

@@ -158,10 +158,22 @@ impl Replica {
     /// Whether this node may still carry effects: the others cannot have fenced it yet.
     pub fn may_act(&self) -> bool {
         let acked = self.0.raft.metrics().borrow_watched().last_quorum_acked.map(|at| at.elapsed());
-        if let Some(age) = acked {
-            self.0.contact.heard_by_quorum(age);
-        }
-        self.0.contact.is_fresh()
+        self.0.contact.is_fresh(acked)
+    }
+
+    /// A leader's append was taken. After a silence longer than the lease this node asks first what it has missed.
+    pub fn heard_leader(&self) {
+        let Some(gap) = self.0.contact.heard_leader() else { return };
+        let replica = self.clone();
+        self.0.runtime.spawn(async move {
+            while let Err(error) = replica.follow_up().await {
+                if error == CommitError::Closed {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(NO_LEADER_PAUSE_MS)).await;
+            }
+            replica.0.contact.closed(gap);
+        });
     }
 
     pub fn leader(&self) -> Option<u64> {

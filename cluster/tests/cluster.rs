@@ -240,7 +240,9 @@ async fn the_witness_leads_for_a_moment_when_it_alone_has_the_newest_log() {
     }
     lab.crash(1).await;
     lab.restart(2).await;
+    let back = Instant::now();
     assert_eq!(lab.leader().await, 2);
+    println!("the one with the older log leads, after it is back: {:?}", back.elapsed());
     lab.node(2).replica().catch_up().await.unwrap();
     assert_eq!(lab.node(2).replica().scan("session/").len(), 50, "nothing that was acknowledged is lost");
     let b = lab.node(2).join().await.unwrap();

@@ -221,6 +221,8 @@ impl SessionActor {
 
     fn committed(&mut self, done: Result<u64, CommitRefused>, effects: Vec<Effect>, ctx: &mut Context<Self>) {
         match done {
+            // The lease ran out on the way, as in a process that was frozen: another node may act on this record already.
+            Ok(_) if !self.node.may_act() => self.stop_here("the lease has run out", ctx),
             Ok(version) => {
                 self.version = version;
                 self.at_work = None;
@@ -230,15 +232,17 @@ impl SessionActor {
                 }
             }
             // Another owner has the record, or nobody knows: no effect without the record that explains it.
-            Err(refused) => {
-                info!(session = %self.session.id, reason = %refused, "record not committed; the session stops here");
-                self.node.counters.count("session", "not_committed");
-                self.is_over = true;
-                self.node.book.leave(&self.session);
-                adoption::revive(self.node.clone(), self.session.id.clone(), self.at_work.take());
-                ctx.stop();
-            }
+            Err(refused) => self.stop_here(&refused.to_string(), ctx),
         }
+    }
+
+    fn stop_here(&mut self, reason: &str, ctx: &mut Context<Self>) {
+        info!(session = %self.session.id, reason, "the record may be another node's; the session stops here");
+        self.node.counters.count("session", "not_committed");
+        self.is_over = true;
+        self.node.book.leave(&self.session);
+        adoption::revive(self.node.clone(), self.session.id.clone(), self.at_work.take());
+        ctx.stop();
     }
 
     fn carry_out(&mut self, effect: Effect, ctx: &mut Context<Self>) {

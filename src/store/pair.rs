@@ -281,9 +281,11 @@ impl Pair {
         self.0.node.status()
     }
 
-    /// Whether this node may still carry effects: nobody can have fenced it yet.
+    /// Whether this node may still carry effects: nobody can have fenced it yet, and as far as it knows nobody has.
     pub fn may_act(&self) -> bool {
-        self.0.node.replica().may_act()
+        let replica = self.0.node.replica();
+        let lives = |own| replica.records().machine().is_living(own);
+        replica.may_act() && self.0.node.incarnation().is_none_or(lives)
     }
 
     /// Says why the store failed, once it has: the process must end.

@@ -5,7 +5,7 @@ mod handover;
 mod operator;
 mod pair;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use lyncpin::client::{CallView, Phase, RccUser, Spread};
@@ -152,6 +152,9 @@ fn a_frozen_node_is_fenced_and_does_nothing_when_it_thaws() {
         let (call, theirs) = talk(&users[0], &users[1]).await;
         pair.freeze(1);
         pair.leave(1);
+        let frozen = Instant::now();
+        until("its records move", || pair.said(2, "a node was fenced") > 0).await;
+        println!("a node frozen until its records belong to the other: {:?}", frozen.elapsed());
         all_go_on(&pair, &users, &were).await;
         assert!(users[0].hang_up(&call).await.unwrap().is_done());
         users[1].until(PATIENCE, |view| view.phase(&theirs).is_none().then_some(())).await.expect("the call ends");

@@ -253,6 +253,12 @@ impl Pair {
         self.signal(id, "-CONT");
     }
 
+    /// How often a node has said this in its log.
+    pub fn said(&self, id: u32, words: &str) -> usize {
+        let log = fs::read_to_string(self.folder.path().join(format!("node{id}.log"))).unwrap_or_default();
+        log.matches(words).count()
+    }
+
     /// As a balancer does that finds a node sick: its connections end, and no new ones go there.
     pub fn leave(&self, id: u32) {
         self.open.set(self.open.get() & !(1 << id));

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::TransferLeaderRequest;
+use openraft::{Instant as _, ServerState};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -17,21 +17,35 @@ use crate::replica::Proposed;
 use crate::store::{FencedStore, Member};
 
 const TICK_MS: u64 = 10;
-/// Beyond the lease: clocks drift, and a stopped effect may be on its way.
-const FENCE_MARGIN_MS: u64 = 100;
+/// Beyond the lease, as a part of it: clocks drift, and a stopped effect may be on its way.
+const FENCE_MARGIN: u32 = 6;
+/// Between two questions whether the others would elect this node: their leases run out a heartbeat later than its own.
+const CAMPAIGN_PAUSE_MS: u64 = 25;
+/// Data nodes do not campaign at the same moment.
+const CAMPAIGN_TURN_MS: u64 = 20;
 
 /// Deaths and silences by node id.
 struct Guardian {
     node: Node,
     /// Lives that ended with a process: a node that is started anew has another one, and is not meant.
     dead: BTreeSet<Incarnation>,
-    /// When each life was seen first: its silence counts from then.
+    /// When each life was heard last, or seen first: its silence counts from then, while this node leads.
     seen: BTreeMap<Incarnation, Instant>,
     leads_since: Option<Instant>,
+    /// When each node that led was heard last, since this one led.
+    led: BTreeMap<u64, Instant>,
+    campaigned: Option<Instant>,
 }
 
 pub async fn watch(node: Node, mut deaths: mpsc::Receiver<u64>) {
-    let mut guardian = Guardian { node, dead: BTreeSet::new(), seen: BTreeMap::new(), leads_since: None };
+    let mut guardian = Guardian {
+        node,
+        dead: BTreeSet::new(),
+        seen: BTreeMap::new(),
+        leads_since: None,
+        led: BTreeMap::new(),
+        campaigned: None,
+    };
     let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
     loop {
         tokio::select! {
@@ -73,16 +87,55 @@ impl Guardian {
         }
     }
 
+    /// Keeps in mind when the leader was heard, and campaigns when its lease has run out: openraft alone waits for another
+    /// election's time after that, which is for clusters where many would campaign at once.
+    async fn follow(&mut self) {
+        let replica = self.node.replica();
+        let Some(silence) = replica.contact().silence() else { return };
+        let (leader, is_follower) = {
+            let metrics = replica.raft().metrics();
+            let metrics = metrics.borrow_watched();
+            (metrics.current_leader, metrics.state == ServerState::Follower)
+        };
+        let now = Instant::now();
+        if let (Some(leader), Some(heard)) = (leader, now.checked_sub(silence)) {
+            self.led.insert(leader, heard);
+        }
+        if self.node.0.options.role == Role::Witness || !is_follower {
+            return;
+        }
+        let voters = self.node.voters();
+        let others = voters.iter().filter(|(id, voter)| Some(**id) != leader && voter.role == Role::Data);
+        let before_us = others.take_while(|(id, _)| **id != self.node.id()).count();
+        let turn = Duration::from_millis(CAMPAIGN_TURN_MS) * u32::try_from(before_us).unwrap_or(u32::MAX);
+        let pause = Duration::from_millis(CAMPAIGN_PAUSE_MS);
+        if silence > self.node.0.options.timers.lease() + turn
+            && self.campaigned.is_none_or(|last| now.duration_since(last) >= pause)
+        {
+            self.campaigned = Some(now);
+            // Err: the voter has stopped.
+            let _ = replica.raft().trigger().elect(true).await;
+        }
+    }
+
     async fn look(&mut self) {
         let replica = self.node.replica().clone();
         if !replica.is_leader() || self.node.0.options.role == Role::Witness {
             self.leads_since = None;
-            return;
+            self.seen.clear();
+            return self.follow().await;
         }
-        let leads_since = *self.leads_since.get_or_insert_with(Instant::now);
-        let Some(heir) = self.node.incarnation() else { return };
         let voters = self.node.voters();
         let members = replica.members();
+        let id_of = |name: &str| voters.iter().find(|(_, voter)| voter.name == name).map(|(id, _)| *id);
+        let leads_since = *self.leads_since.get_or_insert_with(|| {
+            // Who led before has been silent for as long as an election takes, unless it handed over and is heard.
+            let led = std::mem::take(&mut self.led);
+            let heard = |member: &Member| Some((member.incarnation, *led.get(&id_of(&member.node)?)?));
+            self.seen.extend(members.iter().filter_map(heard));
+            Instant::now()
+        });
+        let Some(heir) = self.node.incarnation() else { return };
         if !members.iter().any(|member| member.incarnation == heir) {
             return;
         }
@@ -96,18 +149,21 @@ impl Guardian {
                 .map(|(id, at)| (id, at.map(|at| at.elapsed())))
                 .collect::<BTreeMap<u64, Option<Duration>>>()
         };
-        let fence_after = self.node.0.options.timers.lease() + Duration::from_millis(FENCE_MARGIN_MS);
+        let lease = self.node.0.options.timers.lease();
+        let margin = lease / FENCE_MARGIN;
         for Member { incarnation, node } in members {
             if incarnation == heir {
                 continue;
             }
-            let id = voters.iter().find(|(_, voter)| *voter.name == *node).map(|(id, _)| *id);
+            let id = id_of(&node);
             let silence = id.and_then(|id| acks.get(&id).copied().flatten());
             let known_for = self.seen.entry(incarnation).or_insert_with(Instant::now).elapsed();
             // No node has this name any more.
             let is_dead = id.is_none() || self.dead.contains(&incarnation);
-            let silence = silence.unwrap_or(Duration::MAX).min(known_for).min(leads_since.elapsed());
-            if is_dead || silence > fence_after {
+            let silence = silence.unwrap_or(Duration::MAX).min(known_for);
+            // Whoever lives has had the time to answer this leader's first word.
+            let is_silent = silence > lease + margin && leads_since.elapsed() > margin;
+            if is_dead || is_silent {
                 let command = Command::Fence { incarnation, heir };
                 if let Proposed::Reply { reply: Reply::Fenced { moved }, .. } = replica.propose_here(command).await {
                     let why = if is_dead { "its process is gone" } else { "it is silent" };

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use openraft::ServerState;
 use openraft::async_runtime::WatchReceiver;
 use tokio::time::Instant;
 
@@ -12,6 +13,11 @@ use crate::raft::Role;
 /// Data nodes have had several elections' time by then.
 const SILENCE_MS: u64 = 1_500;
 const TICK_MS: u64 = 50;
+/// While it leads: the pause of everybody lasts until it has handed over.
+const HAND_OVER_TICK_MS: u64 = 2;
+/// A data node was turned away because its log is older: tries to lead, while the old leader's lease may yet run.
+const CALLED_TRIES: u32 = 20;
+const CALLED_PAUSE_MS: u64 = 20;
 
 pub async fn watch(node: Node) {
     if node.0.options.role != Role::Witness {
@@ -21,7 +27,11 @@ pub async fn watch(node: Node) {
     let began = Instant::now();
     let mut campaigns = false;
     loop {
-        tokio::time::sleep(Duration::from_millis(TICK_MS)).await;
+        let pause = if node.replica().is_leader() { HAND_OVER_TICK_MS } else { TICK_MS };
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(pause)) => {}
+            () = node.replica().contact().older_log() => be_elected(&node).await,
+        }
         if node.replica().is_leader() {
             if let Some(heir) = up_to_date(&node) {
                 // Err: the voter has stopped.
@@ -39,6 +49,25 @@ pub async fn watch(node: Node) {
             let _ = raft.trigger().elect(true).await;
             tokio::time::sleep(node.0.options.timers.lease()).await;
         }
+    }
+}
+
+/// Nobody but this witness has all of the log: it asks whether the others would elect it, which costs nothing while they hear
+/// a leader.
+async fn be_elected(node: &Node) {
+    let called = Instant::now();
+    for _ in 0..CALLED_TRIES {
+        let is_led = node.replica().contact().silence().is_some_and(|silence| silence < called.elapsed());
+        if node.replica().is_leader() || is_led {
+            return;
+        }
+        let raft = node.replica().raft();
+        let campaigns = raft.metrics().borrow_watched().state == ServerState::Candidate;
+        if !campaigns {
+            // Err: the voter has stopped.
+            let _ = raft.trigger().elect(true).await;
+        }
+        tokio::time::sleep(Duration::from_millis(CALLED_PAUSE_MS)).await;
     }
 }
 

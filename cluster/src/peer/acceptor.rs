@@ -252,18 +252,21 @@ async fn answer(service: &Service, from: u64, frame: Frame) -> Vec<u8> {
                 let answered = raft.append_entries(request).await;
                 if matches!(&answered, Ok(response) if !matches!(response, openraft::raft::AppendEntriesResponse::HigherVote(_)))
                 {
-                    service.replica.contact().heard_leader();
+                    service.replica.heard_leader();
                 }
                 answered.map(|response| wire::encode(&response)).map_err(|why| why.to_string())
             }
             Err(why) => Err(why.to_string()),
         },
-        Some(Kind::Vote) => match wire::decode(body) {
-            Ok(request) => raft.vote(request).await.map(|r| wire::encode(&r)).map_err(|why| why.to_string()),
-            Err(why) => Err(why.to_string()),
-        },
-        Some(Kind::PreVote) => match wire::decode(body) {
-            Ok(request) => raft.pre_vote(request).await.map(|r| wire::encode(&r)).map_err(|why| why.to_string()),
+        Some(kind @ (Kind::Vote | Kind::PreVote)) => match wire::decode::<openraft::raft::VoteRequest<Types>>(body) {
+            Ok(request) => {
+                let candidate_s = request.last_log_id;
+                let answered = if kind == Kind::Vote { raft.vote(request).await } else { raft.pre_vote(request).await };
+                if answered.as_ref().is_ok_and(|own| !own.vote_granted && own.last_log_id > candidate_s) {
+                    service.replica.contact().met_an_older_log();
+                }
+                answered.map(|response| wire::encode(&response)).map_err(|why| why.to_string())
+            }
             Err(why) => Err(why.to_string()),
         },
         Some(Kind::TransferLeader) => match wire::decode(body) {
