@@ -178,7 +178,8 @@ impl Node {
         let id = identity.node_id;
         let address = acceptor.address();
         let (tell_deaths, deaths) = mpsc::channel(DEATHS_MAX);
-        let links = Links::new(security, hello, tell_deaths);
+        let configured = voters.iter().map(|(id, voter)| (*id, voter.address.clone())).collect();
+        let links = Links::with(security, hello, tell_deaths, configured);
         if let Beginning::Together { .. } = &beginning {
             for (other, voter) in voters.iter().filter(|(other, _)| **other != id) {
                 links.know(*other, &voter.address);

@@ -1,141 +1,21 @@
 //! Two data nodes and a witness over loopback TCP, each with its own store.
 
-use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+mod lab;
+
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use lyncpin_cluster::membership::{fresh_id, seat};
 use lyncpin_cluster::node::{Node, NodeOptions, StartError};
-use lyncpin_cluster::peer::{Relay, Security};
+use lyncpin_cluster::peer::Security;
 use lyncpin_cluster::raft::{Role, Voter};
 use lyncpin_cluster::recover::{self, RecoverError};
 use lyncpin_cluster::replica::Timers;
 use lyncpin_cluster::{Change, Claims, Command, FencedStore, Incarnation, Notice, Refusal, Reply, Watched};
-use tempfile::TempDir;
 use tokio::time::{Instant, sleep, timeout};
 
-const PATIENCE: Duration = Duration::from_secs(30);
-
-struct Echo(u64);
-
-impl Relay for Echo {
-    fn heard(&self, from: u64, body: Vec<u8>) -> BoxFuture<'static, Result<Vec<u8>, String>> {
-        let own = self.0;
-        Box::pin(async move { Ok([format!("{from}>{own}:").as_bytes(), &body].concat()) })
-    }
-    fn status(&self) -> BoxFuture<'static, Vec<u8>> {
-        Box::pin(async { b"{}".to_vec() })
-    }
-}
-
-/// Voters 1 and 2 serve, 3 is the witness.
-struct Lab {
-    folders: BTreeMap<u64, TempDir>,
-    voters: BTreeMap<u64, Voter>,
-    nodes: BTreeMap<u64, Node>,
-}
-
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
-fn name(id: u64) -> String {
-    ["", "a", "b", "w"][id as usize % 4].to_owned()
-}
-
-fn voter(id: u64) -> Voter {
-    let role = if id == 3 { Role::Witness } else { Role::Data };
-    Voter { name: name(id), address: free_address().to_string(), role }
-}
-
-impl Lab {
-    async fn start() -> Self {
-        Self::prepared().started().await
-    }
-
-    fn prepared() -> Self {
-        let voters: BTreeMap<u64, Voter> = (1..=3).map(|id| (id, voter(id))).collect();
-        let folders = (1..=3).map(|id| (id, tempfile::tempdir().unwrap())).collect();
-        Self { folders, voters, nodes: BTreeMap::new() }
-    }
-
-    async fn started(self) -> Self {
-        let mut lab = self;
-        let (a, b, w) = tokio::join!(lab.try_node(1), lab.try_node(2), lab.try_node(3));
-        lab.nodes = [(1, a), (2, b), (3, w)].into_iter().map(|(id, node)| (id, node.unwrap())).collect();
-        lab.leader().await;
-        lab
-    }
-
-    async fn try_node(&self, id: u64) -> Result<Node, StartError> {
-        let voter = &self.voters[&id];
-        Node::start(NodeOptions {
-            cluster_id: "contoso".into(),
-            id,
-            name: voter.name.clone(),
-            role: voter.role,
-            listen: voter.address.parse().unwrap(),
-            voters: self.voters.clone(),
-            joins: false,
-            folder: self.folders[&id].path().to_owned(),
-            security: Security::Loopback,
-            timers: Timers::DEFAULT,
-            runtime: tokio::runtime::Handle::current(),
-            relay: Arc::new(Echo(id)),
-        })
-        .await
-    }
-
-    async fn restart(&mut self, id: u64) {
-        let node = self.try_node(id).await.unwrap();
-        self.nodes.insert(id, node);
-    }
-
-    async fn crash(&mut self, id: u64) {
-        self.nodes.remove(&id).unwrap().halt().await;
-    }
-
-    fn node(&self, id: u64) -> &Node {
-        &self.nodes[&id]
-    }
-
-    /// The id of a data node that leads and may act.
-    async fn leader(&self) -> u64 {
-        self.until("a data node leads", || {
-            let leads = |node: &&Node| node.replica().is_leader() && node.id() != 3 && node.replica().may_act();
-            self.nodes.values().find(leads).map(Node::id)
-        })
-        .await
-    }
-
-    async fn until<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
-        let found = async {
-            loop {
-                if let Some(found) = look() {
-                    return found;
-                }
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(PATIENCE, found).await.unwrap_or_else(|_| {
-            let states: Vec<_> = self.nodes.values().map(Node::status).collect();
-            panic!("{what}: {states:#?}")
-        })
-    }
-
-    async fn lead(&self, id: u64) {
-        let leader = self.leader().await;
-        if leader != id {
-            self.node(leader).hand_over(id).await.unwrap();
-        }
-        self.until("it leads", || {
-            (self.node(id).replica().is_leader() && self.node(id).replica().may_act()).then_some(())
-        })
-        .await;
-    }
-}
+use lab::{Echo, Lab, PATIENCE, free_address, voter};
 
 async fn put(node: &Node, writer: Incarnation, key: &str, expected: u64) -> Result<u64, Refusal> {
     let change =

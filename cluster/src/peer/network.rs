@@ -20,6 +20,7 @@ use super::link::{AskError, Link, LinkOptions};
 use super::security::Security;
 use crate::image::Image;
 use crate::machine::Command;
+use crate::membership::seat;
 use crate::raft::{Types, Vote, Voter};
 use crate::replica::{PROPOSAL_MS, Peers, Proposed};
 use crate::store::CommitError;
@@ -42,6 +43,8 @@ struct Shared {
     epochs: watch::Sender<u64>,
     open: Mutex<BTreeMap<(u64, Purpose), Link>>,
     addresses: Mutex<BTreeMap<u64, String>>,
+    /// By seat, as this node's configuration has it: it wins over what the membership remembers.
+    configured: BTreeMap<u64, String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,13 +57,32 @@ enum Purpose {
 impl Links {
     /// `deaths` hears of nodes whose process is gone.
     pub fn new(security: Security, hello: Hello, deaths: mpsc::Sender<u64>) -> Self {
+        Self::with(security, hello, deaths, BTreeMap::new())
+    }
+
+    /// As `new`, with the addresses of seats that this node's configuration knows.
+    pub fn with(
+        security: Security,
+        hello: Hello,
+        deaths: mpsc::Sender<u64>,
+        configured: BTreeMap<u64, String>,
+    ) -> Self {
         let epochs = watch::Sender::new(hello.epoch);
-        Self(Arc::new(Shared { security, hello, deaths, epochs, open: Mutex::default(), addresses: Mutex::default() }))
+        Self(Arc::new(Shared {
+            security,
+            hello,
+            deaths,
+            epochs,
+            open: Mutex::default(),
+            addresses: Mutex::default(),
+            configured,
+        }))
     }
 
     /// Keeps a connection to this voter up from now on.
     pub fn know(&self, id: u64, address: &str) {
-        self.addresses().insert(id, address.to_owned());
+        let address = self.configured(id).unwrap_or(address).to_owned();
+        self.addresses().insert(id, address);
         self.link(id, Purpose::Words).keep_up();
     }
 
@@ -117,6 +139,10 @@ impl Links {
         self.open().entry((to, purpose)).or_insert_with(new).clone()
     }
 
+    fn configured(&self, id: u64) -> Option<&str> {
+        self.0.configured.get(&seat(id)).map(String::as_str)
+    }
+
     fn open(&self) -> MutexGuard<'_, BTreeMap<(u64, Purpose), Link>> {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -126,7 +152,8 @@ impl Links {
     }
 
     fn network(&self, target: u64, node: &Voter, purpose: Purpose) -> Network {
-        self.addresses().entry(target).or_insert_with(|| node.address.clone());
+        let address = || self.configured(target).unwrap_or(&node.address).to_owned();
+        self.addresses().entry(target).or_insert_with(address);
         Network { link: self.link(target, purpose) }
     }
 }
