@@ -53,125 +53,106 @@ struct Held {
 }
 
 impl Cell {
-    /// The record after an operation with this outcome; `None`: it cannot have had it here.
-    pub fn after(&self, action: &Action, outcome: &Outcome) -> Option<Self> {
-        let mut cell = self.clone();
+    /// What the record may be after an operation with this outcome; nothing: it cannot have had it here.
+    pub fn after(&self, action: &Action, outcome: &Outcome) -> Vec<Self> {
+        self.now_or_moved().filter_map(|cell| cell.told(action, outcome)).collect()
+    }
+
+    /// What it may be after a change of which nobody was told; nothing: it would have changed nothing here.
+    pub fn after_unknown(&self, action: &Action) -> Vec<Self> {
+        self.now_or_moved().filter_map(|cell| cell.changed(action)).collect()
+    }
+
+    /// The record as it is, and as it is when its owner has ended and an heir has it.
+    fn now_or_moved(&self) -> impl Iterator<Item = Self> {
+        let moved = self.held.as_ref().map(|held| {
+            let mut moved = self.clone();
+            moved.gone.extend(held.owner);
+            moved.held = Some(Held { owner: None, version: None, body: held.body });
+            moved
+        });
+        [self.clone()].into_iter().chain(moved)
+    }
+
+    fn told(mut self, action: &Action, outcome: &Outcome) -> Option<Self> {
         let fits = match (action, outcome) {
-            (Action::Read, Outcome::Found(None)) => cell.held.is_none(),
+            (Action::Read, Outcome::Found(None)) => self.held.is_none(),
             (Action::Read, Outcome::Found(Some(seen))) => {
-                cell.held.as_ref().is_some_and(|held| held.body == seen.body)
-                    && cell.is_owned_by(seen.owner)
-                    && cell.is_at(seen.version)
-                    && cell.lives(seen.owner)
+                self.held.as_ref().is_some_and(|held| held.body == seen.body)
+                    && self.is_owned_by(seen.owner)
+                    && self.is_at(seen.version)
             }
-            (_, Outcome::Done(version)) => {
-                cell.changes(action) && cell.version_min < *version && cell.rises_to(*version)
-            }
+            (_, Outcome::Done(version)) => return self.changed(action)?.risen_to(*version),
             (Action::Put { writer, .. } | Action::Delete { writer, .. }, Outcome::NotOwner(owner)) => {
-                writer != owner && cell.is_owned_by(*owner) && cell.lives(*writer)
+                self.lives(*writer) && writer != owner && self.is_owned_by(*owner)
             }
             (Action::Put { writer, expected, .. } | Action::Delete { writer, expected }, Outcome::Stale(version)) => {
-                expected != version
-                    && (*version == 0 || cell.is_owned_by(*writer))
-                    && cell.is_at(*version)
-                    && cell.lives(*writer)
+                self.lives(*writer)
+                    && expected != version
+                    && (*version == 0 || self.is_owned_by(*writer))
+                    && self.is_at(*version)
             }
             (Action::Take { writer, expected }, Outcome::Stale(version)) => {
-                expected != version && cell.is_at(*version) && cell.lives(*writer)
+                self.lives(*writer) && expected != version && self.is_at(*version)
             }
             (
                 Action::Put { writer, .. } | Action::Delete { writer, .. } | Action::Take { writer, .. },
                 Outcome::Fenced,
             ) => {
-                cell.ends(*writer);
-                true
+                self.gone.insert(*writer);
+                self.held.as_ref().is_none_or(|held| held.owner != Some(*writer))
             }
             (Action::Read, _) | (_, Outcome::Unknown | Outcome::Found(_) | Outcome::NotOwner(_)) => false,
         };
-        fits.then_some(cell)
-    }
-
-    /// The record after a change of which nobody was told; `None`: it would have changed nothing here.
-    pub fn after_unknown(&self, action: &Action) -> Option<Self> {
-        let mut cell = self.clone();
-        cell.changes(action).then_some(cell)
+        fits.then_some(self)
     }
 
     /// Carries out a change if the contract lets it; its version is not known yet.
-    fn changes(&mut self, action: &Action) -> bool {
+    fn changed(mut self, action: &Action) -> Option<Self> {
         let (writer, expected, must_own) = match action {
             Action::Put { writer, expected, .. } | Action::Delete { writer, expected } => (*writer, *expected, true),
             Action::Take { writer, expected } => (*writer, *expected, false),
-            Action::Read => return false,
+            Action::Read => return None,
         };
-        let creates = matches!(action, Action::Put { .. });
-        if (expected == 0 && !creates)
-            || (expected != 0 && must_own && !self.is_owned_by(writer))
-            || !self.is_at(expected)
-            || !self.lives(writer)
-        {
-            return false;
-        }
-        self.version_min = self.version_min.max(expected);
+        let may = self.lives(writer)
+            && (expected != 0 || matches!(action, Action::Put { .. }))
+            && (expected == 0 || !must_own || self.is_owned_by(writer))
+            && self.is_at(expected);
+        let held = self.held.take();
         self.held = match action {
             Action::Put { body, .. } => Some(Held { owner: Some(writer), version: None, body: *body }),
-            Action::Take { .. } => self.held.take().map(|held| Held { owner: Some(writer), version: None, ..held }),
+            Action::Take { .. } => held.map(|held| Held { owner: Some(writer), version: None, body: held.body }),
             Action::Delete { .. } | Action::Read => None,
         };
-        true
+        may.then_some(self)
     }
 
     /// The change was told to have made this version.
-    fn rises_to(&mut self, version: u64) -> bool {
+    fn risen_to(mut self, version: u64) -> Option<Self> {
+        let rises = self.version_min < version;
         self.version_min = version;
         if let Some(held) = &mut self.held {
             held.version = Some(version);
         }
-        true
+        rises.then_some(self)
     }
 
     fn lives(&self, incarnation: u64) -> bool {
         !self.gone.contains(&incarnation)
     }
 
-    /// Whether `owner` may own the record now. If another one was known to, it has ended, and the record has moved.
     fn is_owned_by(&mut self, owner: u64) -> bool {
-        let Some(held) = &mut self.held else { return false };
-        match held.owner {
-            Some(known) if known == owner => {}
-            Some(known) => {
-                self.gone.insert(known);
-                *held = Held { owner: Some(owner), version: None, body: held.body };
-            }
-            None => held.owner = Some(owner),
-        }
-        self.lives(owner)
+        let lives = self.lives(owner);
+        self.held.as_mut().is_some_and(|held| lives && *held.owner.get_or_insert(owner) == owner)
     }
 
-    /// Whether the record may be at that version now; 0: there is none. A higher one than was known: it has moved.
+    /// 0: there is none.
     fn is_at(&mut self, version: u64) -> bool {
-        let version_min = self.version_min;
         let Some(held) = &mut self.held else { return version == 0 };
-        match held.version {
-            Some(known) if known == version => return true,
-            _ if version <= version_min => return false,
-            None => held.version = Some(version),
-            Some(_) => {
-                self.gone.extend(held.owner);
-                *held = Held { owner: None, version: Some(version), body: held.body };
-            }
+        if held.version.is_none() && version > self.version_min {
+            held.version = Some(version);
+            self.version_min = version;
         }
-        self.version_min = version;
-        true
-    }
-
-    /// The writer is told that it has ended; what it owned has moved.
-    fn ends(&mut self, writer: u64) {
-        self.gone.insert(writer);
-        if let Some(held) = &mut self.held
-            && held.owner == Some(writer)
-        {
-            *held = Held { owner: None, version: None, body: held.body };
-        }
+        held.version == Some(version)
     }
 }

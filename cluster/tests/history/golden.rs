@@ -123,6 +123,16 @@ fn a_record_moves_to_an_heir_by_itself_and_never_back() {
     bad(ended(ABSENT));
 }
 
+/// The first to tell of a version or an owner after a put of unknown outcome may tell of what came after it.
+#[test]
+fn a_record_may_have_moved_before_anybody_told_what_it_was() {
+    let before = [at(1, 2, put(1, 0, 10), Outcome::Unknown), at(3, 4, put(2, 9, 11), Outcome::NotOwner(1))];
+    let then = |more: &[Operation]| [&before[..], more].concat();
+    good(then(&[at(5, 6, take(2, 9), Outcome::Stale(33)), at(7, 8, Action::Read, found(2, 33, 10))]));
+    good(then(&[at(5, 6, take(2, 9), Outcome::Stale(33)), at(7, 8, Action::Read, found(2, 34, 10))]));
+    bad(then(&[at(5, 6, take(2, 9), Outcome::Stale(33)), at(7, 8, Action::Read, found(1, 34, 10))]));
+}
+
 #[test]
 fn a_deletion_is_seen_and_the_next_life_has_higher_versions() {
     let before = [at(1, 2, put(1, 0, 10), Outcome::Done(4)), at(3, 4, delete(1, 4), Outcome::Done(5))];

@@ -94,7 +94,7 @@ pub fn check(mut history: Vec<Operation>) -> Result<(), Unexplained> {
         // What changes nothing may as well be done at once.
         let idle = next.iter().find(|index| {
             let Operation { action, outcome, .. } = &known[**index];
-            reached.cell.after(action, outcome).as_ref() == Some(&reached.cell)
+            reached.cell.after(action, outcome).contains(&reached.cell)
         });
         if let Some(index) = idle {
             open.push(reached.with(*index, reached.cell.clone()));
@@ -103,17 +103,18 @@ pub fn check(mut history: Vec<Operation>) -> Result<(), Unexplained> {
         for (index, operation) in unknown.iter().enumerate() {
             if operation.called < until
                 && let Err(place) = reached.happened.binary_search(&index)
-                && let Some(cell) = reached.cell.after_unknown(&operation.action)
             {
-                let mut happened = reached.happened.clone();
-                happened.insert(place, index);
-                open.push(Reached { happened, cell, ..reached.clone() });
+                for cell in reached.cell.after_unknown(&operation.action) {
+                    let mut happened = reached.happened.clone();
+                    happened.insert(place, index);
+                    open.push(Reached { happened, cell, ..reached.clone() });
+                }
             }
         }
         // Last pushed, first tried: the one that was called first.
         for index in next.into_iter().rev() {
             let operation = &known[index];
-            if let Some(cell) = reached.cell.after(&operation.action, &operation.outcome) {
+            for cell in reached.cell.after(&operation.action, &operation.outcome).into_iter().rev() {
                 open.push(reached.with(index, cell));
             }
         }
