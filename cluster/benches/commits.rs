@@ -19,7 +19,7 @@ use lyncpin_cluster::node::{Node, NodeOptions};
 use lyncpin_cluster::peer::{Relay, Security};
 use lyncpin_cluster::raft::{Role, Voter};
 use lyncpin_cluster::replica::Timers;
-use lyncpin_cluster::{Change, Claims, Command, FencedStore, Incarnation, Reply};
+use lyncpin_cluster::{Change, Claims, Command, CommitError, FencedStore, Incarnation, Reply};
 
 const BODY_BYTES: usize = 300;
 const WARM: Duration = Duration::from_secs(1);
@@ -77,7 +77,7 @@ async fn voter(id: u64, addresses: &[String], folder: &Path) {
     }
 }
 
-/// Commits a second, and microseconds of p50 and p99.
+/// Commits a second, microseconds of p50 and p99, and how many failed.
 async fn write(node: &Node, writers: usize, seconds: Duration) -> String {
     let writer = node.incarnation().expect("joined");
     let begin = Instant::now() + WARM;
@@ -87,36 +87,55 @@ async fn write(node: &Node, writers: usize, seconds: Duration) -> String {
             let replica = node.replica().clone();
             let key: Arc<str> = format!("session/{writer}/{number}").into();
             tokio::spawn(async move {
-                let (mut times, mut expected) = (Vec::new(), replica.read(&key).map_or(0, |record| record.version));
+                let version = || replica.read(&key).map_or(0, |record| record.version);
+                let (mut times, mut failed, mut expected) = (Vec::new(), 0, version());
                 loop {
                     let before = Instant::now();
-                    expected = put(&replica, writer, &key, expected).await;
+                    let made = put(&replica, writer, &key, expected).await;
                     let after = Instant::now();
                     if after >= end {
-                        return times;
+                        return (times, failed);
                     }
-                    if after >= begin {
+                    match made {
+                        Ok(made) => expected = made,
+                        // The leader was lost: what it did last is read.
+                        Err(_) => {
+                            failed += 1;
+                            // Err: the next put fails as well.
+                            let _ = replica.catch_up().await;
+                            expected = version();
+                        }
+                    }
+                    if after >= begin && made.is_ok() {
                         times.push(after - before);
                     }
                 }
             })
         })
         .collect();
-    let mut all = Vec::new();
+    let (mut all, mut failed) = (Vec::new(), 0);
     for task in tasks {
-        all.extend(task.await.expect("a writer"));
+        let (times, failures) = task.await.expect("a writer");
+        all.extend(times);
+        failed += failures;
     }
     all.sort();
     let at = |percent: usize| all[(all.len() - 1) * percent / 100].as_micros();
-    format!("{:.0} {} {}", all.len() as f64 / seconds.as_secs_f64(), at(50), at(99))
+    format!("{:.0} {} {} {failed}", all.len() as f64 / seconds.as_secs_f64(), at(50), at(99))
 }
 
-async fn put(replica: &impl FencedStore, writer: Incarnation, key: &Arc<str>, expected: u64) -> u64 {
+async fn put(
+    replica: &impl FencedStore,
+    writer: Incarnation,
+    key: &Arc<str>,
+    expected: u64,
+) -> Result<u64, CommitError> {
     let body = vec![b'x'; BODY_BYTES].into();
     let change = Change::Put { writer, key: key.clone(), expected, claims: Claims::default(), body };
     match replica.propose(Command::Batch { changes: vec![change] }).await {
-        Ok(Reply::Applied { versions }) => versions[0],
-        other => panic!("{other:?}"),
+        Ok(Reply::Applied { versions }) => Ok(versions[0]),
+        Ok(refused) => panic!("{refused:?}: too slow a machine to measure anything"),
+        Err(error) => Err(error),
     }
 }
 
@@ -195,13 +214,13 @@ fn main() {
     };
     voters.iter_mut().take(2).for_each(|voter| assert_eq!(voter.ask("join"), "true"));
     println!("three voters, three processes, {BODY_BYTES} bytes a record, fdatasync before every acknowledgement");
-    println!("| writers | at the | commits/s | p50 us | p99 us |");
-    println!("|--------:|--------|----------:|-------:|-------:|");
+    println!("| writers | at the   | commits/s | p50 us | p99 us | failed |");
+    println!("|--------:|----------|----------:|-------:|-------:|-------:|");
     for count in writers {
         for (place, at) in [("leader", leader), ("follower", 1 - leader)] {
             let told = voters[at].ask(&format!("write {count} {seconds}"));
-            let [rate, p50, p99] = told.split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
-            println!("| {count:>7} | {place:<8} | {rate:>9} | {p50:>6} | {p99:>6} |");
+            let [rate, p50, p99, failed] = told.split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
+            println!("| {count:>7} | {place:<8} | {rate:>9} | {p50:>6} | {p99:>6} | {failed:>6} |");
         }
     }
 }
