@@ -12,6 +12,7 @@ mod load;
 mod mark;
 pub mod memory;
 mod pieces;
+mod runs;
 mod shelf;
 pub mod sled;
 mod writer;
@@ -28,6 +29,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::log::disk::{Disk, Write};
 use crate::log::pieces::{Name, put, removals};
+use crate::log::runs::Runs;
 use crate::log::writer::{Done, Job, Queue};
 use crate::raft::{Entry, LogId, Types, Vote};
 
@@ -59,13 +61,14 @@ struct Tail {
     committed: Option<LogId>,
     purged: Option<LogId>,
     entries: BTreeMap<u64, Kept>,
+    /// How the entries stand on the disk.
+    runs: Runs,
     bytes: u64,
 }
 
 struct Kept {
     entry: Entry,
     bytes: u64,
-    pieces: u16,
 }
 
 impl Tail {
@@ -73,16 +76,30 @@ impl Tail {
         self.entries.last_key_value().map(|(_, kept)| kept.entry.log_id()).or(self.purged)
     }
 
-    /// The batches that remove these entries from the disk as well.
-    fn forget(&mut self, indexes: Vec<u64>) -> Vec<Vec<Write>> {
-        let mut gone = Vec::new();
+    fn keep(&mut self, entry: Entry, bytes: u64) {
+        self.bytes += bytes;
+        self.entries.insert(entry.index(), Kept { entry, bytes });
+    }
+
+    fn forget(&mut self, range: impl RangeBounds<u64>) {
+        let indexes: Vec<u64> = self.entries.range(range).map(|(index, _)| *index).collect();
         for index in indexes {
-            if let Some(kept) = self.entries.remove(&index) {
-                self.bytes -= kept.bytes;
-                gone.push((Name::Entry(index), kept.pieces));
-            }
+            self.bytes -= self.entries.remove(&index).map_or(0, |kept| kept.bytes);
         }
-        removals(&gone)
+    }
+
+    /// Forgets this entry and all behind it; the writes that remove them from the disk.
+    fn cut(&mut self, index: u64) -> io::Result<Vec<Write>> {
+        let mut writes = Vec::new();
+        let from = self.runs.cut(&mut writes, index);
+        self.forget(index..);
+        // What stood before it in the same run.
+        if let Some(first) = self.entries.range(from..).next().map(|(first, _)| *first) {
+            let before = self.entries.range(first..).map(|(_, kept)| codec::encode(&kept.entry));
+            let before = before.collect::<io::Result<Vec<_>>>()?;
+            self.runs.append(&mut writes, first, &before);
+        }
+        Ok(writes)
     }
 }
 
@@ -217,18 +234,19 @@ impl RaftLogStorage<Types> for Log {
         I: IntoIterator<Item = Entry> + Send,
         I::IntoIter: Send,
     {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        let encoded = entries.iter().map(codec::encode).collect::<io::Result<Vec<_>>>()?;
         let mut writes = Vec::new();
-        let mut kept = Vec::new();
-        for entry in entries {
-            let bytes = codec::encode(&entry)?;
-            let pieces = put(&mut writes, Name::Entry(entry.index()), &bytes);
-            kept.push(Kept { entry, bytes: bytes.len() as u64, pieces });
-        }
         let promises = {
             let mut tail = self.tail();
-            for kept in kept {
-                tail.bytes += kept.bytes;
-                tail.entries.insert(kept.entry.index(), kept);
+            if let Some(first) = entries.first().map(RaftEntry::index) {
+                if tail.entries.range(first..).next().is_some() {
+                    writes = tail.cut(first)?;
+                }
+                tail.runs.append(&mut writes, first, &encoded);
+            }
+            for (entry, bytes) in entries.into_iter().zip(&encoded) {
+                tail.keep(entry, bytes.len() as u64);
             }
             Self::promises(&tail)
         };
@@ -240,9 +258,8 @@ impl RaftLogStorage<Types> for Log {
         let (writes, promises) = {
             let mut tail = self.tail();
             let first = last.map_or(0, |id| id.index() + 1);
-            let indexes: Vec<u64> = tail.entries.range(first..).map(|(index, _)| *index).collect();
             // In one batch: half of a tail must not stay.
-            (tail.forget(indexes).concat(), Self::promises(&tail))
+            (tail.cut(first)?, Self::promises(&tail))
         };
         self.durable(writes, Some(promises)).await
     }
@@ -256,8 +273,8 @@ impl RaftLogStorage<Types> for Log {
                 return Ok(());
             }
             tail.purged = Some(upto);
-            let indexes: Vec<u64> = tail.entries.range(..=upto.index()).map(|(index, _)| *index).collect();
-            (tail.forget(indexes), Self::promises(&tail))
+            tail.forget(..=upto.index());
+            (removals(&tail.runs.forget(upto.index())), Self::promises(&tail))
         };
         // First the index, durable; what is left of a purge cut short is removed at open.
         self.durable(writes, Some(promises)).await?;

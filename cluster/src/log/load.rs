@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::disk::Disk;
 use super::pieces::{ENTRIES, Name, read_each, read_one, removals};
-use super::{Kept, OpenError, Tail, codec, shelf};
+use super::{OpenError, Tail, codec, runs, shelf};
 use crate::raft::Entry;
 
 pub(super) fn load(disk: &dyn Disk) -> Result<Tail, OpenError> {
@@ -24,18 +24,22 @@ pub(super) fn load(disk: &dyn Disk) -> Result<Tail, OpenError> {
     let mut stale = held.stale;
     let first = tail.purged.map_or(0, |id| id.index() + 1);
     let mut next = first;
-    read_each(disk, ENTRIES, |(index, bytes, pieces)| {
-        if index < first {
-            stale.push((Name::Entry(index), pieces));
+    read_each(disk, ENTRIES, |(begins, bytes, pieces)| {
+        let run = runs::decode(&bytes)?;
+        if begins + run.len() as u64 <= first {
+            stale.push((Name::Entry(begins), pieces));
             return Ok(());
         }
-        let entry: Entry = codec::decode(&bytes)?;
-        if index != next || entry.index() != index {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, format!("entry {next} is missing")));
+        tail.runs.found(begins, run.len() as u64, pieces);
+        // Of a run that was purged in part only the rest counts.
+        for (index, bytes) in (begins..).zip(run).filter(|(index, _)| *index >= first) {
+            let entry: Entry = codec::decode(bytes)?;
+            if index != next || entry.index() != index {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("entry {next} is missing")));
+            }
+            next += 1;
+            tail.keep(entry, bytes.len() as u64);
         }
-        next += 1;
-        tail.bytes += bytes.len() as u64;
-        tail.entries.insert(index, Kept { entry, bytes: bytes.len() as u64, pieces });
         Ok(())
     })
     .map_err(|why| damaged("the log", &why))?;

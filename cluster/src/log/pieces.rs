@@ -25,6 +25,7 @@ pub enum Name {
     Vote,
     Committed,
     Purged,
+    /// A run of entries, by the first one's index.
     Entry(u64),
     /// Which snapshot is the current one.
     Snapshot,
@@ -71,7 +72,8 @@ pub fn put(writes: &mut Vec<Write>, name: Name, value: &[u8]) -> u16 {
 /// Keys removed by one batch, more or less: more at once would keep the appends behind it waiting.
 const REMOVED_KEYS: usize = 256;
 
-fn delete(writes: &mut Vec<Write>, name: Name, pieces: u16) {
+/// Adds the writes that remove one value.
+pub fn delete(writes: &mut Vec<Write>, name: Name, pieces: u16) {
     writes.extend((0..pieces).map(|piece| Write::Delete(name.key(piece))));
 }
 
