@@ -16,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Of a frame; an append of openraft's is cut below it.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a reader takes from a stream at once: many small frames are one call of the kernel.
+pub const READ_BYTES: usize = 64 * 1024;
 const HEAD_BYTES: usize = 9;
 /// Of this form of frames and of what the kinds mean.
 pub const PROTOCOL: u16 = 1;

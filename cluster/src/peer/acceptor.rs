@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use tokio::io::BufReader;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
@@ -158,11 +159,18 @@ impl Door {
         let mut service = self.service.clone();
         let Ok(service) = service.wait_for(Option::is_some).await.map(|found| found.clone()) else { return Ok(()) };
         let Some(service) = service else { return Ok(()) };
-        let (mut reader, mut writer) = tokio::io::split(stream);
+        let (reader, mut writer) = tokio::io::split(stream);
+        let mut reader = BufReader::with_capacity(wire::READ_BYTES, reader);
         let (answers, mut waiting) = mpsc::channel::<Vec<u8>>(AT_WORK_MAX);
         let writing = async move {
+            let mut together = Vec::new();
             while let Some(bytes) = waiting.recv().await {
-                wire::write(&mut writer, &bytes).await?;
+                together.extend(bytes);
+                while let Ok(more) = waiting.try_recv() {
+                    together.extend(more);
+                }
+                wire::write(&mut writer, &together).await?;
+                together.clear();
             }
             Ok(())
         };

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use tokio::io::BufReader;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
@@ -270,7 +271,8 @@ async fn carry(
     mut waiting: mpsc::Receiver<Vec<u8>>,
     asked: Arc<Mutex<Option<Asked>>>,
 ) {
-    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut reader = BufReader::with_capacity(wire::READ_BYTES, reader);
     let reading = async {
         while let Ok(Some(frame)) = wire::read(&mut reader, wire::FRAME_BYTES_MAX).await {
             let tell = lock(&asked).as_mut().and_then(|asked| asked.remove(&frame.id));
