@@ -9,8 +9,11 @@ use std::time::Duration;
 
 use openraft::ChangeMembers;
 use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
 use serde::{Deserialize, Serialize};
+use tokio::time::{Instant, sleep};
 
+use crate::apply::Raft;
 use crate::peer::Links;
 use crate::raft::Voter;
 use crate::replica::Replica;
@@ -19,6 +22,9 @@ use crate::wire::{self, Kind};
 const SEAT_BITS: u32 = 16;
 /// Catching up may mean a whole snapshot.
 const CHANGE_MS: u64 = 120_000;
+const UNDER_WAY_MS: u64 = 5_000;
+/// Whoever lives has answered by then.
+const ALIVE_MS: u64 = 1_000;
 
 /// The place in the configuration of the node that votes under this id.
 pub fn seat(id: u64) -> u64 {
@@ -29,6 +35,13 @@ pub fn seat(id: u64) -> u64 {
 pub fn fresh_id(seat: u64) -> io::Result<u64> {
     let bits = getrandom::u32().map_err(|error| io::Error::other(error.to_string()))?;
     Ok(u64::from(bits.max(1)) << SEAT_BITS | seat)
+}
+
+/// What openraft is asked for, one after the other.
+#[derive(Clone)]
+enum Step {
+    Learn(u64, Voter),
+    Vote(ChangeMembers<u64, Voter>),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,10 +58,14 @@ pub enum Change {
 
 /// Has a change made, by this node if it leads, else by the one that does.
 pub async fn change(replica: &Replica, links: &Links, change: Change) -> io::Result<()> {
-    match replica.leader() {
-        Some(leader) if leader == replica.id() => lead(replica, links, change).await,
-        Some(leader) => ask(links, leader, change).await,
-        None => Err(io::Error::new(io::ErrorKind::NotConnected, "nobody leads: a quorum is missing")),
+    let began = Instant::now();
+    loop {
+        match replica.leader() {
+            Some(leader) if leader == replica.id() => return lead(replica, links, change).await,
+            Some(leader) => return ask(links, leader, change).await,
+            None if began.elapsed() < Duration::from_millis(UNDER_WAY_MS) => sleep(Duration::from_millis(10)).await,
+            None => return Err(io::Error::new(io::ErrorKind::NotConnected, "nobody leads: a quorum is missing")),
+        }
     }
 }
 
@@ -68,24 +85,47 @@ pub(crate) async fn lead(replica: &Replica, links: &Links, change: Change) -> io
                 return Ok(());
             }
             let former: BTreeSet<u64> = voters.iter().copied().filter(|other| seat(*other) == seat(id)).collect();
-            if let Some(former) = former.iter().find(|former| is_alive(replica, **former)) {
-                let why = format!("node {former} has this seat and lives");
-                return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
+            for former in &former {
+                if is_alive(replica, links, *former).await {
+                    let why = format!("node {former} has this seat and lives");
+                    return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
+                }
             }
             links.know(id, &voter.address);
-            raft.add_learner(id, voter, true).await.map_err(io::Error::other)?;
+            commit(raft, Step::Learn(id, voter)).await?;
             let next: BTreeSet<u64> = voters.difference(&former).copied().chain([id]).collect();
-            let change = ChangeMembers::ReplaceAllVoters(next);
-            raft.change_membership(change, false).await.map_err(io::Error::other)?;
+            commit(raft, Step::Vote(ChangeMembers::ReplaceAllVoters(next))).await?;
             tracing::info!(node = id, replaces = ?former, "a voter was taken in");
         }
         Change::Remove { id } => {
-            let change = ChangeMembers::RemoveVoters(BTreeSet::from([id]));
-            raft.change_membership(change, false).await.map_err(io::Error::other)?;
+            commit(raft, Step::Vote(ChangeMembers::RemoveVoters(BTreeSet::from([id])))).await?;
             tracing::info!(node = id, "a voter was let go");
         }
     }
     Ok(())
+}
+
+/// Waits for a change that is under way: the first one of a cluster may be.
+async fn commit(raft: &Raft, change: Step) -> io::Result<()> {
+    let began = Instant::now();
+    loop {
+        let done = match change.clone() {
+            Step::Learn(id, voter) => raft.add_learner(id, voter, true).await,
+            Step::Vote(change) => raft.change_membership(change, false).await,
+        };
+        let refused = match done {
+            Ok(_) => return Ok(()),
+            Err(refused) => refused,
+        };
+        let is_busy = matches!(
+            &refused,
+            RaftError::APIError(ClientWriteError::ChangeMembershipError(ChangeMembershipError::InProgress(_)))
+        );
+        if !is_busy || began.elapsed() > Duration::from_millis(UNDER_WAY_MS) {
+            return Err(io::Error::other(refused));
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 pub(crate) fn voters_of(replica: &Replica) -> BTreeSet<u64> {
@@ -101,16 +141,10 @@ pub(crate) fn nodes_of(replica: &Replica) -> BTreeMap<u64, Voter> {
     metrics.membership_config.nodes().map(|(id, voter)| (*id, voter.clone())).collect()
 }
 
-/// Whether the leader, which asks, has heard this voter within the lease.
-fn is_alive(replica: &Replica, id: u64) -> bool {
-    use openraft::Instant as _;
-    if id == replica.id() {
-        return true;
-    }
-    let metrics = replica.raft().metrics();
-    let metrics = metrics.borrow_watched();
-    let heard = metrics.heartbeat.as_ref().and_then(|heard| heard.get(&id).copied().flatten());
-    heard.is_some_and(|at| at.elapsed() < replica.timers().lease())
+/// Asks it: a process that has the same address under another id refuses the question.
+async fn is_alive(replica: &Replica, links: &Links, id: u64) -> bool {
+    let Some(link) = links.to(id) else { return id == replica.id() };
+    link.ask(Kind::Status, &[], Duration::from_millis(ALIVE_MS)).await.is_ok()
 }
 
 #[cfg(test)]

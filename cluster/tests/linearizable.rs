@@ -97,10 +97,22 @@ async fn each_record_is_linearizable_while_voters_die_and_links_are_cut() {
     assert!(faults.iter().sum::<u32>() >= 5 && history.owners() > 4, "nothing went wrong: {faults:?}");
 }
 
-/// The checker sees what a read without `catch_up` may find.
+/// The checker sees what a read without `catch_up` may find. Whether a read hits a change that its voter has not heard of is
+/// chance, so there are some tries.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_that_does_not_catch_up_is_found_out() {
-    let mut chance = Chance::new(seed());
+    for turn in 0..6 {
+        let history = stale_reads(seed() + turn).await;
+        if let Err(why) = explained(&history) {
+            assert!(why.contains("Found"), "{why}");
+            return;
+        }
+    }
+    panic!("stale reads are no linearizable reads");
+}
+
+async fn stale_reads(seed: u64) -> History {
+    let mut chance = Chance::new(seed);
     let lab = Lab::prepared().wired().await.started().await;
     lab.lead(1).await;
     let clients = Clients::start(&lab, &mut chance, Reads::AsItIs).await;
@@ -108,7 +120,5 @@ async fn a_read_that_does_not_catch_up_is_found_out() {
     (1..=3).filter(|id| *id != 2).for_each(|other| lab.cut(2, other, true));
     clients.until_answered(600).await;
     (1..=3).filter(|id| *id != 2).for_each(|other| lab.cut(2, other, false));
-    let history = timeout(PATIENCE, clients.finish()).await.expect("every operation ends");
-    let why = explained(&history).expect_err("stale reads are no linearizable reads");
-    assert!(why.contains("Found"), "{why}");
+    timeout(PATIENCE, clients.finish()).await.expect("every operation ends")
 }
