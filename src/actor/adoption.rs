@@ -85,6 +85,7 @@ const LOOK_MS: u64 = 20;
 pub async fn attend(node: Arc<Node>, pair: Pair, tell_over: watch::Sender<Option<String>>) {
     let own = node.records.incarnation();
     let store = node.records.store().clone();
+    let name = pair.name();
     let mut notices = store.watch();
     let mut failed = pair.failed();
     let mut look = tokio::time::interval(Duration::from_millis(LOOK_MS));
@@ -97,7 +98,7 @@ pub async fn attend(node: Arc<Node>, pair: Pair, tell_over: watch::Sender<Option
     loop {
         tokio::select! {
             noticed = notices.next() => match noticed {
-                Some(Watched::Notice(Notice::Fenced { incarnation, .. })) if incarnation == own => {
+                Some(Watched::Notice(notice)) if notice.ends(own, &name) => {
                     tell_over.send_replace(Some("the other node has taken its sessions over".to_owned()));
                     return;
                 }
