@@ -1,0 +1,8 @@
+//! The pair behind real parts of somebody else's, with the configuration files that `deploy/` ships: nodes are killed,
+//! frozen and restarted by turns while users call, and no session is lost.
+
+mod front_end;
+mod haproxy;
+mod ordeal;
+mod pair;
+mod part;
