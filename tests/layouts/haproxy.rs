@@ -1,7 +1,7 @@
 //! Behind HAProxy, with the files of `deploy/haproxy`.
 
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl Haproxy {
     }
 
     async fn front_ends(&self, count: usize) -> Vec<FrontEnd> {
-        join_all((0..count).map(|_| front_end(vec![self.address.to_string()]))).await
+        join_all((0..count).map(|_| front_end(Ipv4Addr::LOCALHOST.into(), self.address))).await
     }
 }
 

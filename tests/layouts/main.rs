@@ -3,6 +3,7 @@
 
 mod front_end;
 mod haproxy;
+mod kamailio;
 mod ordeal;
 mod pair;
 mod part;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lyncpin::client::{CallView, Phase, RccUser, SignInError, Unanswered};
+use lyncpin::client::{CallView, Phase, RccUser, SignInError, Unanswered, Violation};
 
 use crate::pair::{PATIENCE, Pair};
 
@@ -34,7 +34,11 @@ impl Users {
         join_all(self.all.iter().map(|user| insist(user, async || user.refresh().await))).await;
         for (user, was) in self.all.iter().zip(&self.were) {
             assert_eq!((user.remote_tag(), user.xref()), *was, "{}", user.name());
-            let grave: Vec<_> = user.violations().into_iter().filter(|one| !one.is_explained_by_takeover()).collect();
+            let grave: Vec<_> = user
+                .violations()
+                .into_iter()
+                .filter(|one| !(one.is_explained_by_takeover() || is_proxied(one)))
+                .collect();
             assert_eq!(grave, [], "{}", user.name());
         }
         pair.views_are_true(&self.all).await;
@@ -47,6 +51,11 @@ impl Users {
         assert!(insist(user, async || user.hold(&call).await).await.is_done());
         assert!(insist(user, async || user.retrieve(&call).await).await.is_done());
     }
+}
+
+/// A proxy between adds a Record-Route of its own, which is no fault of the gateway.
+fn is_proxied(violation: &Violation) -> bool {
+    matches!(violation, Violation::RecordRouteNotCopied { .. })
 }
 
 /// Asks again while the answer is 503, which says that nothing was done: no quorum is heard for a moment, as happens on a
