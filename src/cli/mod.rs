@@ -1,6 +1,7 @@
 //! The command line: parsed here, one file a subcommand. Reports go to standard output, what must be mended to standard
 //! error; the exit status is 0 when all is well, 1 when something must be mended, 2 when the command was not understood.
 
+pub mod certs;
 pub mod check_config;
 pub mod completions;
 pub mod ctl;
@@ -31,6 +32,7 @@ Examples:
   lyncpin ctl status                               who leads, who serves, what may be done now
   lyncpin check-config lyncpin.toml                tell everything that is wrong with a file
   lyncpin check-config --reference > lyncpin.toml  every key, its meaning and its default
+  lyncpin certs --fqdn rccgw.contoso.com           certificates for a laboratory's pair
   lyncpin lab directory --count 20000 > users.csv  users to try out with
   lyncpin completions bash > lyncpin.bash          completions for a shell";
 
@@ -46,6 +48,8 @@ pub enum Command {
     Ctl(ctl::Ctl),
     /// Check a configuration and its users file; tell every fault at once.
     CheckConfig(check_config::CheckConfig),
+    /// Make authorities and certificates for a laboratory's pair.
+    Certs(certs::Certs),
     /// Parts to try out with, without Lync or a PBX.
     #[command(subcommand)]
     Lab(lab::Lab),
@@ -63,6 +67,7 @@ pub fn run(cli: Cli) -> std::io::Result<ExitCode> {
         Command::Up(command) => command.run(&mut out, &mut err),
         Command::Ctl(command) => command.run(&mut out, &mut err),
         Command::CheckConfig(command) => command.run(&mut out, &mut err),
+        Command::Certs(command) => command.run(&mut out, &mut err),
         Command::Lab(command) => command.run(&mut out, &mut err),
         Command::Completions(command) => command.run(&mut out),
     }
@@ -82,7 +87,7 @@ mod tests {
     #[test]
     fn each_command_has_one_line_of_help() {
         let help = Cli::command().render_help().to_string();
-        for name in ["serve", "witness", "up", "ctl", "check-config", "lab", "completions"] {
+        for name in ["serve", "witness", "up", "ctl", "check-config", "certs", "lab", "completions"] {
             let lines = help.lines().filter(|line| line.trim_start().starts_with(&format!("{name} "))).count();
             assert_eq!(lines, 1, "{name}\n{help}");
         }
