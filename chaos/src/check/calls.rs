@@ -1,0 +1,75 @@
+//! I2: MakeCall and its kin: ok means once, refused means never, unknown means at most once.
+
+use std::collections::BTreeMap;
+
+use super::{Breach, Checked};
+use crate::history::{Done, History};
+
+/// Each operation dials a number that no other dials, so the PBX's account names the operation.
+pub fn check(history: &History) -> Checked {
+    let mut made: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (at_us, asked) in history.asked() {
+        if let Some(number) = asked.number.as_deref().filter(|_| asked.was_done) {
+            made.entry(number).or_default().push(at_us);
+        }
+    }
+    let (mut observed, mut breaches) = (0, Vec::new());
+    let mut wanted = BTreeMap::new();
+    for (at_us, operation) in history.operations() {
+        let Some(number) = operation.number.as_deref() else { continue };
+        observed += 1;
+        wanted.insert(number, ());
+        let times = made.get(number).map_or(0, Vec::len);
+        let (user, op) = (&operation.user, &operation.op);
+        match (&operation.result, times) {
+            (Done::Ok, 0) => {
+                breaches
+                    .push(Breach::at(at_us, format!("{op} {number} of user {user} was answered ok and never made")));
+            }
+            (Done::Failed(_, why), 1..) => {
+                breaches.push(Breach::at(at_us, format!("{op} {number} of user {user} was refused ({why}) and made")));
+            }
+            _ => {}
+        }
+    }
+    for (number, at_us) in &made {
+        if let [_, second, ..] = at_us.as_slice() {
+            breaches.push(Breach::at(*second, format!("{number} was dialled {} times", at_us.len())));
+        }
+        if !wanted.contains_key(number) {
+            breaches.push(Breach::at(at_us[0], format!("{number} was dialled, and nobody had asked for it")));
+        }
+    }
+    (observed, breaches)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check;
+    use crate::check::golden::{Golden, broken, holds};
+    use crate::history::Done;
+
+    #[test]
+    fn once_never_and_at_most_once_are_good() {
+        let good = Golden::default()
+            .pbx_dials(1, "10001", "+1900")
+            .dialled("10001", "+1900", Done::Ok)
+            .dialled("10001", "+1901", Done::Failed(503, "no quorum".to_owned()))
+            .dialled("10001", "+1902", Done::Unknown("no answer".to_owned()))
+            .pbx_dials(1, "10001", "+1903")
+            .dialled("10001", "+1903", Done::Unknown("no answer".to_owned()));
+        holds(check, &good);
+    }
+
+    #[test]
+    fn a_call_lost_doubled_made_against_its_refusal_or_unasked_is_seen() {
+        let golden = Golden::default;
+        broken(check, &golden().dialled("10001", "+1900", Done::Ok), "never made");
+        let twice = golden().pbx_dials(1, "10001", "+1900").kill(1).pbx_dials(2, "10001", "+1900");
+        broken(check, &twice.clone().dialled("10001", "+1900", Done::Ok), "dialled 2 times");
+        broken(check, &twice.dialled("10001", "+1900", Done::Unknown(String::new())), "dialled 2 times");
+        let refused = golden().pbx_dials(1, "10001", "+1900");
+        broken(check, &refused.clone().dialled("10001", "+1900", Done::Failed(503, String::new())), "refused");
+        broken(check, &refused, "nobody had asked");
+    }
+}

@@ -1,0 +1,42 @@
+//! The command line of `chaos`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::history::History;
+use crate::verdict::judge;
+
+/// Breaks a pair of Lyncpin nodes on purpose and says what its users saw.
+#[derive(Debug, Parser)]
+#[command(name = "chaos", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Judge a history again. Exit status 0 green, 1 red, 3 invalid.
+    Check {
+        /// A history as a run left it (`history.jsonl`).
+        history: PathBuf,
+    },
+}
+
+pub fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Check { history } => match History::open(&history) {
+            Ok(found) => {
+                let verdict = judge(&found);
+                println!("{verdict}");
+                ExitCode::from(verdict.exit_code())
+            }
+            Err(why) => {
+                eprintln!("chaos: {}: {why}", history.display());
+                ExitCode::from(2)
+            }
+        },
+    }
+}

@@ -1,0 +1,14 @@
+//! Chaos: a pair of nodes is broken on purpose, and judged by two witnesses that never trust it, its clients and its PBX.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`history`] | what the witnesses and the conductor wrote down, sealed |
+//! | [`check`] | the invariants I1 to I15: pure functions over a history |
+//! | [`verdict`] | green, red, or invalid because the run did too little |
+
+pub mod check;
+pub mod cli;
+pub mod fault;
+pub mod history;
+pub mod seed;
+pub mod verdict;
