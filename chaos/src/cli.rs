@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::history::History;
+use crate::live::{self, BalancerPart, Live};
 use crate::verdict::judge;
 
 /// Breaks a pair of Lyncpin nodes on purpose and says what its users saw.
@@ -18,15 +19,28 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Break a pair on this machine while users call, and say what they saw.
+    Live(Box<Live>),
     /// Judge a history again. Exit status 0 green, 1 red, 3 invalid.
     Check {
         /// A history as a run left it (`history.jsonl`).
         history: PathBuf,
     },
+    /// The built-in balancer as a process of its own.
+    #[command(hide = true)]
+    PartBalancer(BalancerPart),
 }
 
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
+        Command::Live(live) => live::run(&live),
+        Command::PartBalancer(part) => match part.run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("chaos: balancer: {why}");
+                ExitCode::from(2)
+            }
+        },
         Command::Check { history } => match History::open(&history) {
             Ok(found) => {
                 let verdict = judge(&found);

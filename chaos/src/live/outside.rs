@@ -1,0 +1,31 @@
+//! The machine's own tools.
+
+use std::process::Command;
+
+use super::LiveError;
+
+/// Runs one command to its end; its standard output. An `Err` tells what it said.
+pub fn run(line: &str) -> Result<String, LiveError> {
+    let mut words = line.split_whitespace();
+    let failed = |says: String| LiveError::Command { command: line.to_owned(), says };
+    let program = words.next().unwrap_or_default();
+    let output = Command::new(program).args(words).output().map_err(|error| failed(error.to_string()))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        false => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+    }
+}
+
+/// Whether a program of that name can be run.
+pub fn has(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/sbin".into()])
+        .any(|folder| folder.join(program).is_file())
+}
+
+pub fn is_root() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
+        status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+    })
+}
