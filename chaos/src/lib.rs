@@ -5,6 +5,7 @@
 //! | [`history`] | what the witnesses and the conductor wrote down, sealed |
 //! | [`check`] | the invariants I1 to I15: pure functions over a history |
 //! | [`live`] | a pair on this machine, broken while users call |
+//! | [`report`] | one HTML file about a run |
 //! | [`verdict`] | green, red, or invalid because the run did too little |
 
 pub mod check;
@@ -12,5 +13,6 @@ pub mod cli;
 pub mod fault;
 pub mod history;
 pub mod live;
+pub mod report;
 pub mod seed;
 pub mod verdict;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use clap::Args;
@@ -43,6 +43,7 @@ pub struct BalancerProcess {
     pub address: SocketAddr,
     command: Vec<String>,
     child: Child,
+    folder: PathBuf,
 }
 
 impl Drop for BalancerProcess {
@@ -54,6 +55,7 @@ impl Drop for BalancerProcess {
 }
 
 impl BalancerProcess {
+    /// An `Err` is also a balancer that does not listen; `balancer.log` says why.
     pub fn start(make: Make, folder: &Path, address: SocketAddr, nodes: &[SocketAddr]) -> io::Result<Self> {
         let is_haproxy = make == Make::Haproxy || (make == Make::Auto && outside::has("haproxy"));
         let command = match is_haproxy {
@@ -69,7 +71,22 @@ impl BalancerProcess {
                 command
             }
         };
-        Ok(Self { address, child: spawn(&command)?, command })
+        let mut balancer = Self { address, child: spawn(&command, folder)?, command, folder: folder.to_owned() };
+        balancer.until_it_listens()?;
+        Ok(balancer)
+    }
+
+    fn until_it_listens(&mut self) -> io::Result<()> {
+        for _ in 0..500 {
+            if std::net::TcpStream::connect(self.address).is_ok() {
+                return Ok(());
+            }
+            if let Some(status) = self.child.try_wait()? {
+                return Err(io::Error::other(format!("the balancer has ended ({status}); see balancer.log")));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        Err(io::Error::other("the balancer does not listen; see balancer.log"))
     }
 
     pub fn name(&self) -> &'static str {
@@ -82,7 +99,7 @@ impl BalancerProcess {
     }
 
     pub fn start_again(&mut self) -> io::Result<()> {
-        self.child = spawn(&self.command)?;
+        self.child = spawn(&self.command, &self.folder)?;
         Ok(())
     }
 
@@ -91,13 +108,9 @@ impl BalancerProcess {
     }
 }
 
-fn spawn(command: &[String]) -> io::Result<Child> {
-    Command::new(&command[0])
-        .args(&command[1..])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
+fn spawn(command: &[String], folder: &Path) -> io::Result<Child> {
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("balancer.log"))?;
+    Command::new(&command[0]).args(&command[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn()
 }
 
 /// Asks each node with OPTIONS, and ends its connections when it is unwell.
@@ -114,7 +127,7 @@ fn haproxy(address: SocketAddr, nodes: &[SocketAddr]) -> String {
         "",
     ];
     let mut text = format!(
-        "global\n    maxconn 20000\ndefaults\n    mode tcp\n    timeout connect 1s\n    timeout client 1h\n    timeout server 1h\n\
+        "global\n    maxconn 4000\ndefaults\n    mode tcp\n    timeout connect 1s\n    timeout client 1h\n    timeout server 1h\n\
          \x20   timeout check 300ms\n    retries 3\n    option redispatch\nfrontend sip\n    bind {address}\n    default_backend nodes\n\
          backend nodes\n    balance roundrobin\n    option tcp-check\n    tcp-check connect\n"
     );

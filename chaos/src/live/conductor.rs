@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -23,10 +23,9 @@ use super::{LiveError, outside};
 use crate::fault::Kind;
 use crate::history::{Phase, Run, What};
 use crate::seed::Chance;
-use crate::verdict::{Outcome, Verdict, judge};
+use crate::verdict::{Verdict, judge};
 
 const TICK: Duration = Duration::from_millis(10);
-const CALM_MS: u64 = 2_000;
 const AGREE_WITHIN: Duration = Duration::from_secs(20);
 const ACCOUNT_EVERY_US: u64 = 100_000;
 
@@ -52,6 +51,9 @@ pub struct Live {
     pub faults_s: u64,
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(10..=2_000))]
     pub users: u32,
+    /// How long users work before anything is broken.
+    #[arg(long, default_value_t = 3, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub calm_s: u64,
     /// Goals of recovery are multiplied by this [default: 4 for an optimised build, 8 otherwise].
     #[arg(long)]
     pub slack: Option<u64>,
@@ -113,6 +115,7 @@ fn in_a_world(live: &Live, name: &str, seed: u64) -> u8 {
     let mut option = |key: &str, value: OsString| arguments.extend([key.into(), value]);
     option("--seed", seed.to_string().into());
     option("--faults-s", live.faults_s.to_string().into());
+    option("--calm-s", live.calm_s.to_string().into());
     option("--users", live.users.to_string().into());
     option("--dir", live.dir.clone().into());
     let make = match live.balancer {
@@ -130,20 +133,7 @@ fn in_a_world(live: &Live, name: &str, seed: u64) -> u8 {
     if live.quiet {
         arguments.push("--quiet".into());
     }
-    let child = std::env::current_exe().and_then(|program| {
-        Command::new("unshare")
-            .args(["--net", "--mount", "--propagation", "private", "--"])
-            .arg(program)
-            .args(arguments)
-            .status()
-    });
-    match child {
-        Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2),
-        Err(error) => {
-            eprintln!("chaos: unshare: {error}");
-            2
-        }
-    }
+    outside::in_a_world(&arguments)
 }
 
 fn one(live: &Live, name: &str, seed: u64) -> u8 {
@@ -155,10 +145,7 @@ fn one(live: &Live, name: &str, seed: u64) -> u8 {
         }
     };
     match runtime.block_on(Conductor::lead(live, name, seed)) {
-        Ok(verdict) => {
-            println!("{verdict}");
-            verdict.exit_code()
-        }
+        Ok(verdict) => verdict.exit_code(),
         Err(error) => {
             eprintln!("chaos: {name}: {error}");
             2
@@ -217,7 +204,9 @@ impl Conductor {
             is_quiet: live.quiet,
             desk: at_desk,
         };
-        let population = Population::new(live.users as usize, conductor.site.balancer.address, notes.clone());
+        let front = conductor.site.front();
+        let population =
+            Population::new(live.users as usize, conductor.site.balancer.address, front, notes.clone()).await?;
         let shares = Shares::of(live.users as usize);
         let mut workload = Workload::new(&population, shares, notes.clone(), desk);
         let slack = live.slack.unwrap_or(if cfg!(debug_assertions) { 8 } else { 4 });
@@ -225,15 +214,16 @@ impl Conductor {
             seed,
             scenario: name.to_owned(),
             replay: format!(
-                "chaos live --scenario {name} --seed {seed} --faults-s {} --users {} --slack {slack}",
-                live.faults_s, live.users
+                "chaos live --scenario {name} --seed {seed} --faults-s {} --calm-s {} --users {} --slack {slack}",
+                live.faults_s, live.calm_s, live.users
             ),
             options: options_of(&plan, conductor.site.balancer.name(), has_world),
             probers: workload.probers(),
             slack,
             ..Run::default()
         };
-        let result = conductor.phases(&plan, &population, &mut workload).await;
+        let calm = Duration::from_secs(live.calm_s);
+        let result = conductor.phases(&plan, calm, &population, &mut workload).await;
         conductor.site.read_account().await;
         notes.phase(Phase::Over);
         let mut run = run;
@@ -242,17 +232,26 @@ impl Conductor {
         history.save(&mut std::io::BufWriter::new(std::fs::File::create(folder.join("history.jsonl"))?))?;
         result?;
         let verdict = judge(&history);
-        leave(&folder, &verdict)?;
+        std::fs::write(folder.join("report.html"), crate::report::html(&history, &verdict))?;
+        let text = serde_json::to_string_pretty(&verdict).map_err(std::io::Error::from)?;
+        std::fs::write(folder.join("verdict.json"), text)?;
+        println!("{verdict}\n  report: {}", folder.join("report.html").display());
         Ok(verdict)
     }
 
-    async fn phases(&mut self, plan: &Plan, population: &Population, workload: &mut Workload) -> Result<(), LiveError> {
+    async fn phases(
+        &mut self,
+        plan: &Plan,
+        calm: Duration,
+        population: &Population,
+        workload: &mut Workload,
+    ) -> Result<(), LiveError> {
         let notes = self.site.notes.clone();
         notes.phase(Phase::SignIn);
         self.during("sign-in", population.sign_in()).await??;
         self.during("first calls", workload.start(plan.steps.len() as u64)).await?;
         notes.phase(Phase::Calm);
-        self.during("calm", tokio::time::sleep(Duration::from_millis(CALM_MS))).await?;
+        self.during("calm", tokio::time::sleep(calm)).await?;
         notes.phase(Phase::Faults);
         let begun_us = notes.now_us();
         let text = format!("faults of {} s", plan.length_ms / 1000);
@@ -402,15 +401,4 @@ fn options_of(plan: &Plan, balancer: &str, has_world: bool) -> BTreeMap<String, 
     options.insert("balancer".to_owned(), balancer.to_owned());
     options.insert("network".to_owned(), if has_world { "namespaces" } else { "loopback" }.to_owned());
     options
-}
-
-fn leave(folder: &Path, verdict: &Verdict) -> Result<(), LiveError> {
-    let text = serde_json::to_string_pretty(verdict).map_err(std::io::Error::from)?;
-    std::fs::write(folder.join("verdict.json"), text)?;
-    // Disks are large, and say no more once the run is green.
-    if verdict.outcome == Outcome::Green {
-        // Err: there is none.
-        let _ = std::fs::remove_file(folder.join("cellar.img"));
-    }
-    Ok(())
 }

@@ -18,10 +18,13 @@ pub struct Cellar {
 impl Cellar {
     /// Must run inside a mount namespace of its own: the mounts vanish with it, and the loop devices with them.
     pub fn make(folder: &Path) -> Result<Self, LiveError> {
-        let image = folder.join("cellar.img");
-        let below = folder.join("cellar");
+        let (ground, below) = (folder.join("ground"), folder.join("cellar"));
+        fs::create_dir_all(&ground)?;
         fs::create_dir_all(&below)?;
-        format(&image, 4 * 1024)?;
+        // In memory: what others do to this machine's disk must not look like our fault.
+        run(&format!("mount -t tmpfs -o size=4g tmpfs {}", ground.display()))?;
+        let image = ground.join("cellar.img");
+        format(&image, 4 * 1024 - 64)?;
         run(&format!("mount -o loop {} {}", image.display(), below.display()))?;
         Ok(Self { folder: below })
     }

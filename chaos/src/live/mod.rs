@@ -9,9 +9,11 @@ mod balancer;
 mod conductor;
 mod config;
 mod disk;
+mod doctor;
 mod doors;
 mod hostile;
 mod inject;
+mod load;
 mod network;
 mod notes;
 mod outside;
@@ -26,6 +28,8 @@ mod workload;
 
 pub use balancer::BalancerPart;
 pub use conductor::{Live, run};
+pub use doctor::Doctor;
+pub use load::{Load, LoadReport};
 pub use plan::{Plan, Profile, SCENARIOS, Step, Target};
 
 use std::io;

@@ -1,5 +1,6 @@
 //! The machine's own tools.
 
+use std::ffi::OsString;
 use std::process::Command;
 
 use super::LiveError;
@@ -28,4 +29,19 @@ pub fn is_root() -> bool {
     std::fs::read_to_string("/proc/self/status").is_ok_and(|status| {
         status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
     })
+}
+
+/// Runs this program again inside namespaces that vanish with it; its exit status.
+pub fn in_a_world(arguments: &[OsString]) -> u8 {
+    let child = std::env::current_exe().and_then(|program| {
+        let unshare = ["--net", "--mount", "--propagation", "private", "--"];
+        Command::new("unshare").args(unshare).arg(program).args(arguments).status()
+    });
+    match child {
+        Ok(status) => status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(2),
+        Err(error) => {
+            eprintln!("chaos: unshare: {error}");
+            2
+        }
+    }
 }

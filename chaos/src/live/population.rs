@@ -1,11 +1,14 @@
 //! The users: signed in through the balancer, and their views held against the PBX's calls.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lyncpin::client::{FrontEnd, FrontEndOptions, RccUser, UserOptions};
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::LiveError;
 use super::config::{FIRST, line_of};
@@ -19,15 +22,37 @@ const SIGN_INS_AT_ONCE: usize = 25;
 
 pub struct Population {
     notes: Arc<Notes>,
-    _front_ends: Vec<FrontEnd>,
     pub users: Vec<Arc<RccUser>>,
+    listening: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Population {
+    fn drop(&mut self) {
+        self.listening.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// A new owner that has no connection to a front end opens one to the address in its Record-Route.
+async fn take_connections(listener: TcpListener, front_end: FrontEnd) {
+    while let Ok((stream, _)) = listener.accept().await {
+        // Err: a front end has four connections at most; the fifth is closed.
+        let _ = stream.set_nodelay(true);
+        let _ = front_end.attach(stream);
+    }
 }
 
 impl Population {
-    pub fn new(users: usize, balancer: SocketAddr, notes: Arc<Notes>) -> Self {
-        let front_end = |n: usize| {
+    pub async fn new(users: usize, balancer: SocketAddr, front: IpAddr, notes: Arc<Notes>) -> Result<Self, LiveError> {
+        let mut listeners = Vec::new();
+        for _ in 0..FRONT_ENDS {
+            listeners.push(TcpListener::bind(SocketAddr::new(front, 0)).await?);
+        }
+        let (mut front_ends, mut listening) = (Vec::new(), Vec::new());
+        for (n, listener) in listeners.into_iter().enumerate() {
             let wire = Wire { notes: notes.clone(), front_end: n as u64 };
+            let route = format!("<sip:{};transport=tcp;lr>;tag=F{n:031X}", listener.local_addr()?);
             let front_end = FrontEnd::new(FrontEndOptions {
+                record_route: Arc::new([route]),
                 repeats_on_flow_loss: true,
                 transport: "TCP",
                 history: Some(notes.clone()),
@@ -35,9 +60,9 @@ impl Population {
                 ..FrontEndOptions::front_end(&format!("fe{n:02}.contoso.com"))
             });
             front_end.keep_connected(vec![balancer.to_string()], 1);
-            front_end
-        };
-        let front_ends: Vec<FrontEnd> = (0..FRONT_ENDS).map(front_end).collect();
+            listening.push(tokio::spawn(take_connections(listener, front_end.clone())));
+            front_ends.push(front_end);
+        }
         let user = |n: usize| {
             let extension = FIRST + n;
             let name = format!("sip:user{extension}@contoso.com");
@@ -46,7 +71,8 @@ impl Population {
             options.answer_timeout = ANSWER_WITHIN;
             Arc::new(front_ends[n % FRONT_ENDS].user(options))
         };
-        Self { notes: notes.clone(), users: (0..users).map(user).collect(), _front_ends: front_ends }
+        let users = (0..users).map(user).collect();
+        Ok(Self { notes: notes.clone(), users, listening })
     }
 
     pub async fn sign_in(&self) -> Result<(), LiveError> {

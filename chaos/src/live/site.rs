@@ -1,7 +1,7 @@
 //! Everything that stands while a run lasts.
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -142,6 +142,14 @@ impl Site {
         }
         site.until_both_serve().await?;
         Ok(site)
+    }
+
+    /// Where the front ends can be reached.
+    pub fn front(&self) -> IpAddr {
+        match self.network {
+            Some(_) => network::CLIENTS.into(),
+            None => [127, 0, 0, 1].into(),
+        }
     }
 
     pub fn log(&self, node: u32) -> PathBuf {

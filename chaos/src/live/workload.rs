@@ -19,6 +19,8 @@ use crate::seed::Chance;
 /// Between two questions of a user that asks without a pause.
 const ASK_EVERY: Duration = Duration::from_millis(15);
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Longer than any one request of a user.
+const STOPS_WITHIN: Duration = Duration::from_secs(40);
 
 /// Asks something of the PBX's desk.
 pub type Desk = mpsc::Sender<(Request, oneshot::Sender<Reply>)>;
@@ -99,10 +101,13 @@ impl Workload {
         }
     }
 
-    /// Nobody begins anything new; waits for what is under way.
+    /// Nobody begins anything new; waits for what is under way, and not for ever.
     pub async fn stop(&mut self) {
         self.stops.store(true, Ordering::Relaxed);
-        while self.tasks.join_next().await.is_some() {}
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOPS_WITHIN, all).await.is_err() {
+            self.tasks.shutdown().await;
+        }
     }
 
     /// Every user asks, and the callers make one call each: with nothing broken all of it must succeed.
@@ -110,8 +115,12 @@ impl Workload {
         let mut tasks = JoinSet::new();
         for (n, user) in self.users.iter().cloned().enumerate() {
             let number = (n < self.shares.probers + self.shares.callers).then(|| self.number()());
+            let notes = self.notes.clone();
             tasks.spawn(async move {
                 // What comes of it stands in the history.
+                if !user.is_signed_in() {
+                    let _ = sign_in(user.clone(), notes).await;
+                }
                 let _ = user.invoke(Service::GetCstaFeatures { line: Some(user.line()) }).await;
                 let _ = user.refresh().await;
                 if let Some(number) = number {
@@ -209,7 +218,7 @@ async fn churn(user: Arc<RccUser>, notes: Arc<Notes>, stops: Arc<AtomicBool>) {
         sleep(Duration::from_millis(400)).await;
         notes.add(What::SignedOut { user: device_of(user.name()) });
         let _ = user.sign_out().await;
-        while sign_in(user.clone(), notes.clone()).await.is_err() {
+        while sign_in(user.clone(), notes.clone()).await.is_err() && !stops.load(Ordering::Relaxed) {
             sleep(Duration::from_millis(200)).await;
         }
     }
