@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::history::{History, OpenError};
 use crate::live::{self, BalancerPart, Doctor, Live, Load};
 use crate::report;
+use crate::sim;
 use crate::verdict::judge;
 
 /// Breaks a pair of Lyncpin nodes on purpose and says what its users saw.
@@ -31,6 +32,10 @@ Examples:
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Doctor(Doctor),
+    /// Simulate many seeds: consensus, records and sessions on simulated time, network and disks.
+    Sim(sim::cli::SimArgs),
+    /// Tell the story of one simulated seed.
+    Story(sim::cli::ReplayArgs),
     Live(Box<Live>),
     Load(Load),
     /// A run that was made before, again: the same faults at the same times.
@@ -62,6 +67,8 @@ pub enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Doctor(doctor) => doctor.run(),
+        Command::Sim(args) => or_one(sim::cli::sim(&args)),
+        Command::Story(args) => or_one(sim::cli::replay(&args)),
         Command::Live(live) => live::run(&live),
         Command::Load(load) => load.run(),
         Command::PartBalancer(part) => or_two("balancer", part.run().map(|()| ExitCode::SUCCESS)),
@@ -141,5 +148,15 @@ mod tests {
         let line = "chaos live --scenario kill --seed 7 --faults-s 10 --calm-s 3 --users 60 --slack 8";
         let parsed = Cli::try_parse_from(line.split_whitespace()).expect("as the runs print it");
         assert!(matches!(parsed.command, Command::Live(live) if live.seed == Some(7) && live.scenario == "kill"));
+    }
+}
+
+fn or_one(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("chaos: {why:#}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -21,6 +21,7 @@ pub mod record;
 pub mod records;
 pub mod recover;
 pub mod replica;
+pub mod runtime;
 pub mod standing;
 pub mod store;
 pub mod wire;

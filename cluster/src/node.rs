@@ -1,10 +1,11 @@
 //! A whole voter: store, listener, links, consensus, and the tasks that act on deaths, silence and a growing log.
 
-mod guardian;
+pub mod guardian;
 mod introduce;
+mod life;
 mod opening;
 mod status;
-mod watchdog;
+pub mod watchdog;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -22,14 +23,15 @@ use self::opening::{Heard, Opened, Scouts};
 pub use self::status::Status;
 use crate::log::Log;
 use crate::log::identity::{self, Identity};
-use crate::machine::{Command, Reply};
 use crate::membership;
 use crate::peer::{Acceptor, Links, Relay, Security, Service};
 use crate::raft::{Role, Voter};
 use crate::record::Incarnation;
 use crate::replica::{Parts, Replica, Timers};
-use crate::store::{CommitError, FencedStore};
+use crate::store::CommitError;
 use crate::wire::{Hello, PROTOCOL};
+
+pub use self::life::Life;
 
 /// What this version could do if every node could.
 pub const FEATURE_LEVEL: u32 = 1;
@@ -90,13 +92,11 @@ pub struct Node(Arc<Inner>);
 
 struct Inner {
     options: Fixed,
-    replica: Replica,
+    life: Arc<Life>,
     log: Log,
     links: Links,
     acceptor: Mutex<Option<Acceptor>>,
     address: SocketAddr,
-    /// The life this node has joined with.
-    incarnation: Mutex<Option<Incarnation>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     over: watch::Sender<Option<String>>,
     folder: PathBuf,
@@ -104,9 +104,7 @@ struct Inner {
 
 struct Fixed {
     id: u64,
-    name: String,
     role: Role,
-    timers: Timers,
     identity: Identity,
 }
 
@@ -208,13 +206,12 @@ impl Node {
             replica.raft().initialize(voters).await.map_err(io::Error::other)?;
         }
         let node = Self(Arc::new(Inner {
-            options: Fixed { id, name, role, timers, identity },
-            replica,
+            options: Fixed { id, role, identity },
+            life: Arc::new(Life::new(replica, name)),
             log,
             links,
             acceptor: Mutex::new(Some(acceptor)),
             address,
-            incarnation: Mutex::default(),
             tasks: Mutex::default(),
             over: watch::Sender::new(None),
             folder,
@@ -229,8 +226,8 @@ impl Node {
 
     fn look_after(&self, deaths: mpsc::Receiver<u64>, service: watch::Sender<Option<Arc<Service>>>) {
         let tasks = vec![
-            tokio::spawn(guardian::watch(self.clone(), deaths)),
-            tokio::spawn(watchdog::watch(self.clone())),
+            tokio::spawn(guardian::watch(self.0.life.clone(), deaths)),
+            tokio::spawn(watchdog::watch(self.0.life.clone())),
             tokio::spawn(keep_house(self.clone())),
             tokio::spawn(introduce::watch(self.clone())),
             tokio::spawn(end_when_it_must(self.clone())),
@@ -249,7 +246,7 @@ impl Node {
     }
 
     pub fn replica(&self) -> &Replica {
-        &self.0.replica
+        self.0.life.replica()
     }
 
     pub fn links(&self) -> &Links {
@@ -263,41 +260,35 @@ impl Node {
 
     /// Begins a life of this node; its records of before belong to it.
     pub async fn join(&self) -> Result<Incarnation, CommitError> {
-        match self.0.replica.propose(Command::Join { node: self.0.options.name.as_str().into() }).await? {
-            Reply::Joined { incarnation, .. } => {
-                self.live_as(incarnation);
-                Ok(incarnation)
-            }
-            _ => Err(CommitError::Lost),
-        }
+        self.0.life.join().await
     }
 
     /// Which life the guardian inherits for.
     pub fn live_as(&self, incarnation: Incarnation) {
-        *self.0.incarnation.lock().unwrap_or_else(PoisonError::into_inner) = Some(incarnation);
+        self.0.life.live_as(incarnation);
     }
 
     pub fn incarnation(&self) -> Option<Incarnation> {
-        *self.0.incarnation.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.life.incarnation()
     }
 
     /// Hands the leadership to another voter, if this one has it.
     pub async fn hand_over(&self, to: u64) -> io::Result<()> {
-        self.0.replica.raft().trigger().transfer_leader(to).await.map_err(io::Error::other)
+        self.0.life.replica().raft().trigger().transfer_leader(to).await.map_err(io::Error::other)
     }
 
     /// Takes a new voter in, which catches up first, in place of another one of its seat.
     pub async fn add(&self, id: u64, voter: Voter) -> io::Result<()> {
-        membership::change(&self.0.replica, &self.0.links, membership::Change::Admit { id, voter }).await
+        membership::change(self.0.life.replica(), &self.0.links, membership::Change::Admit { id, voter }).await
     }
 
     /// Lets a voter go for ever.
     pub async fn remove(&self, id: u64) -> io::Result<()> {
-        membership::change(&self.0.replica, &self.0.links, membership::Change::Remove { id }).await
+        membership::change(self.0.life.replica(), &self.0.links, membership::Change::Remove { id }).await
     }
 
     pub fn voters(&self) -> BTreeMap<u64, Voter> {
-        membership::nodes_of(&self.0.replica)
+        membership::nodes_of(self.0.life.replica())
     }
 
     /// The cluster this store belongs to.
@@ -308,7 +299,7 @@ impl Node {
     /// Hands the leadership over if it has it, then stops: the listener last, because a listener that is gone is taken for a
     /// death.
     pub async fn stop(&self) {
-        let replica = &self.0.replica;
+        let replica = self.0.life.replica();
         if replica.is_leader() {
             let others = self.voters();
             let heir = others.iter().find(|(id, voter)| **id != self.id() && voter.role == Role::Data);
@@ -332,7 +323,7 @@ impl Node {
             task.abort();
         }
         self.0.links.close();
-        self.0.replica.stop().await;
+        self.0.life.replica().stop().await;
         self.0.log.close().await;
         let acceptor = self.0.acceptor.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(acceptor) = acceptor {
@@ -404,9 +395,9 @@ async fn keep_house(node: Node) {
     loop {
         tokio::time::sleep(Duration::from_millis(HOUSEKEEPING_MS)).await;
         let log = &node.0.log;
-        if log.log_bytes() > LOG_BYTES_MIN && log.log_bytes() > node.0.replica.records().machine().bytes() {
+        if log.log_bytes() > LOG_BYTES_MIN && log.log_bytes() > node.0.life.replica().records().machine().bytes() {
             // Err: the voter has stopped.
-            let _ = node.0.replica.raft().trigger().snapshot().await;
+            let _ = node.0.life.replica().raft().trigger().snapshot().await;
         }
     }
 }

@@ -13,6 +13,7 @@ openraft::declare_raft_types!(
         R = Reply,
         NodeId = u64,
         Node = Voter,
+        AsyncRuntime = crate::runtime::Turns,
 );
 
 pub type LeaderId = openraft::type_config::alias::LeaderIdOf<Types>;

@@ -1,8 +1,10 @@
 //! The records of one node: its copy of the machine, read by many, changed by one, with its notices.
 
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast};
 
 use crate::machine::{Command, Machine, Reply, Snapshot};
 use crate::record::{Change, Record};
@@ -13,13 +15,15 @@ pub struct Records {
     machine: RwLock<Machine>,
     notices: broadcast::Sender<Notice>,
     /// Index of the last entry applied.
-    applied: watch::Sender<u64>,
+    applied: AtomicU64,
+    /// Those who wait for an entry, woken in the order in which they came.
+    advanced: Notify,
 }
 
 impl Records {
     pub fn new(machine: Machine) -> Self {
         let (notices, _) = broadcast::channel(Watch::NOTICES_MAX);
-        Self { machine: RwLock::new(machine), notices, applied: watch::Sender::new(0) }
+        Self { machine: RwLock::new(machine), notices, applied: AtomicU64::new(0), advanced: Notify::new() }
     }
 
     pub fn apply(&self, command: Command) -> Reply {
@@ -45,17 +49,22 @@ impl Records {
 
     /// Everything up to this entry can be read.
     pub fn applied_up_to(&self, index: u64) {
-        self.applied.send_if_modified(|applied| {
-            let rises = *applied < index;
-            *applied = index.max(*applied);
-            rises
-        });
+        if self.applied.fetch_max(index, Ordering::AcqRel) < index {
+            self.advanced.notify_waiters();
+        }
     }
 
     /// Waits until this entry can be read.
     pub async fn applied(&self, index: u64) {
-        // Err cannot be: the sender is ours.
-        let _ = self.applied.subscribe().wait_for(|applied| *applied >= index).await;
+        loop {
+            let mut advanced = pin!(self.advanced.notified());
+            // Registered before looking: an advance in between is not missed.
+            advanced.as_mut().enable();
+            if self.applied.load(Ordering::Acquire) >= index {
+                return;
+            }
+            advanced.await;
+        }
     }
 
     pub fn machine(&self) -> RwLockReadGuard<'_, Machine> {

@@ -23,6 +23,7 @@ use crate::machine::{Command, Machine, Reply};
 use crate::raft::{Role, Types};
 use crate::record::{Limit, Record, Refusal};
 use crate::records::Records;
+use crate::runtime;
 use crate::standing::Contact;
 use crate::store::{CommitError, FencedStore, Member, Pending, Watch};
 
@@ -225,6 +226,7 @@ impl Replica {
                 Some(leader) => {
                     let asked = self.0.peers.propose(leader, command.clone());
                     tokio::select! {
+                        biased;
                         asked = tokio::time::timeout_at(deadline, asked) => asked,
                         () = self.deposed(leader) => Ok(Proposed::Failed(CommitError::Lost)),
                     }
@@ -268,6 +270,7 @@ impl Replica {
             let asked = match self.leader() {
                 Some(leader) if leader == self.0.id => self.read_index_here().await,
                 Some(leader) => tokio::select! {
+                    biased;
                     asked = self.0.peers.read_index(leader) => asked,
                     () = self.deposed(leader) => Err(CommitError::NoQuorum),
                 },
@@ -296,7 +299,7 @@ impl Replica {
         }
         let (tell, told) = oneshot::channel();
         let inner = self.0.clone();
-        self.0.runtime.spawn(async move {
+        runtime::spawn_on(&self.0.runtime, async move {
             let outcome = work.await;
             inner.under_way.fetch_sub(1, Ordering::Relaxed);
             // Err: nobody waits any more.

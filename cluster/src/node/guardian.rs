@@ -1,6 +1,7 @@
 //! What a data node does when another one dies: at once when the death is proven, after the lease when there is silence.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::WatchReceiver;
@@ -9,7 +10,7 @@ use openraft::{Instant as _, ServerState};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::Node;
+use super::Life;
 use crate::machine::{Command, Reply};
 use crate::raft::Role;
 use crate::record::Incarnation;
@@ -26,7 +27,7 @@ const CAMPAIGN_TURN_MS: u64 = 20;
 
 /// Deaths and silences by node id.
 struct Guardian {
-    node: Node,
+    life: Arc<Life>,
     /// Lives that ended with a process: a node that is started anew has another one, and is not meant.
     dead: BTreeSet<Incarnation>,
     /// When each life was heard last, or seen first: its silence counts from then, while this node leads.
@@ -37,9 +38,10 @@ struct Guardian {
     campaigned: Option<Instant>,
 }
 
-pub async fn watch(node: Node, mut deaths: mpsc::Receiver<u64>) {
+/// Attends a data node, or a witness as far as it is its business, until it is dropped.
+pub async fn watch(life: Arc<Life>, mut deaths: mpsc::Receiver<u64>) {
     let mut guardian = Guardian {
-        node,
+        life,
         dead: BTreeSet::new(),
         seen: BTreeMap::new(),
         leads_since: None,
@@ -49,6 +51,7 @@ pub async fn watch(node: Node, mut deaths: mpsc::Receiver<u64>) {
     let mut tick = tokio::time::interval(Duration::from_millis(TICK_MS));
     loop {
         tokio::select! {
+            biased;
             Some(id) = deaths.recv() => guardian.died(id).await,
             _ = tick.tick() => {}
         }
@@ -60,10 +63,10 @@ impl Guardian {
     /// The process is gone and its kernel lives. If it led, an election begins at once, although its lease runs: that lease
     /// guards against a leader who may still act, and this one cannot.
     async fn died(&mut self, id: u64) {
-        let name = self.node.voters().get(&id).map(|voter| voter.name.clone());
-        let lives = self.node.replica().members().into_iter().filter(|member| Some(&*member.node) == name.as_deref());
+        let name = self.life.voters().get(&id).map(|voter| voter.name.clone());
+        let lives = self.life.replica().members().into_iter().filter(|member| Some(&*member.node) == name.as_deref());
         self.dead.extend(lives.map(|member| member.incarnation));
-        let raft = self.node.replica().raft();
+        let raft = self.life.replica().raft();
         let (leader, vote) = {
             let metrics = raft.metrics();
             let metrics = metrics.borrow_watched();
@@ -72,9 +75,9 @@ impl Guardian {
         if leader != Some(id) {
             return;
         }
-        let voters = self.node.voters();
-        let heir = match self.node.0.options.role {
-            Role::Data => Some(self.node.id()),
+        let voters = self.life.voters();
+        let heir = match self.life.replica().role() {
+            Role::Data => Some(self.life.replica().id()),
             // A witness lets go of the dead leader's lease and leaves the election to the data node.
             Role::Witness => {
                 voters.iter().find(|(other, voter)| **other != id && voter.role == Role::Data).map(|(other, _)| *other)
@@ -90,7 +93,7 @@ impl Guardian {
     /// Keeps in mind when the leader was heard, and campaigns when its lease has run out: openraft alone waits for another
     /// election's time after that, which is for clusters where many would campaign at once.
     async fn follow(&mut self) {
-        let replica = self.node.replica();
+        let replica = self.life.replica();
         let Some(silence) = replica.contact().silence() else { return };
         let (leader, is_follower) = {
             let metrics = replica.raft().metrics();
@@ -101,15 +104,15 @@ impl Guardian {
         if let (Some(leader), Some(heard)) = (leader, now.checked_sub(silence)) {
             self.led.insert(leader, heard);
         }
-        if self.node.0.options.role == Role::Witness || !is_follower {
+        if self.life.replica().role() == Role::Witness || !is_follower {
             return;
         }
-        let voters = self.node.voters();
+        let voters = self.life.voters();
         let others = voters.iter().filter(|(id, voter)| Some(**id) != leader && voter.role == Role::Data);
-        let before_us = others.take_while(|(id, _)| **id != self.node.id()).count();
+        let before_us = others.take_while(|(id, _)| **id != self.life.replica().id()).count();
         let turn = Duration::from_millis(CAMPAIGN_TURN_MS) * u32::try_from(before_us).unwrap_or(u32::MAX);
         let pause = Duration::from_millis(CAMPAIGN_PAUSE_MS);
-        if silence > self.node.0.options.timers.lease() + turn
+        if silence > self.life.replica().timers().lease() + turn
             && self.campaigned.is_none_or(|last| now.duration_since(last) >= pause)
         {
             self.campaigned = Some(now);
@@ -119,13 +122,13 @@ impl Guardian {
     }
 
     async fn look(&mut self) {
-        let replica = self.node.replica().clone();
-        if !replica.is_leader() || self.node.0.options.role == Role::Witness {
+        let replica = self.life.replica().clone();
+        if !replica.is_leader() || self.life.replica().role() == Role::Witness {
             self.leads_since = None;
             self.seen.clear();
             return self.follow().await;
         }
-        let voters = self.node.voters();
+        let voters = self.life.voters();
         let members = replica.members();
         let id_of = |name: &str| voters.iter().find(|(_, voter)| voter.name == name).map(|(id, _)| *id);
         let leads_since = *self.leads_since.get_or_insert_with(|| {
@@ -135,7 +138,7 @@ impl Guardian {
             self.seen.extend(members.iter().filter_map(heard));
             Instant::now()
         });
-        let Some(heir) = self.node.incarnation() else { return };
+        let Some(heir) = self.life.incarnation() else { return };
         if !members.iter().any(|member| member.incarnation == heir) {
             return;
         }
@@ -149,7 +152,7 @@ impl Guardian {
                 .map(|(id, at)| (id, at.map(|at| at.elapsed())))
                 .collect::<BTreeMap<u64, Option<Duration>>>()
         };
-        let lease = self.node.0.options.timers.lease();
+        let lease = self.life.replica().timers().lease();
         let margin = lease / FENCE_MARGIN;
         for Member { incarnation, node } in members {
             if incarnation == heir {

@@ -29,7 +29,7 @@ pub struct Status {
 
 impl Node {
     pub fn status(&self) -> Status {
-        let replica = &self.0.replica;
+        let replica = self.0.life.replica();
         let metrics = replica.raft().metrics();
         let metrics = metrics.borrow_watched().clone();
         // One after the other: two guards of one thread wait for ever for a writer between them.
@@ -37,7 +37,7 @@ impl Node {
         let feature_level = replica.records().machine().feature_level();
         Status {
             id: self.id(),
-            name: self.0.options.name.clone(),
+            name: self.0.life.name().to_owned(),
             role: self.0.options.role,
             leader: metrics.current_leader,
             term: metrics.current_term,
