@@ -270,7 +270,9 @@ impl Core {
         let digest = dialog::digest(message);
         let settled = &mut self.settled[at];
         let branch = settled.branch.clone();
-        if settled.status != 0 && (settled.status != status || settled.digest != digest) {
+        if settled.status == 503 && settled.was_repeated {
+            // A node without a quorum refused the repetition for now; this is the answer.
+        } else if settled.status != 0 && (settled.status != status || settled.digest != digest) {
             violations.push(Violation::AnswersDiffer { cseq });
         } else if settled.status != 0 && !settled.was_repeated {
             violations.push(Violation::UnaskedResponse { cseq, status });

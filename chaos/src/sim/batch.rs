@@ -34,6 +34,8 @@ pub fn run_plan(plan: &Plan, keeps_story: bool) -> Outcome {
             violations: vec![Violation { invariant: "panic", what: text }],
             acknowledged: 0,
             operations: 0,
+            answered: 0,
+            calls: 0,
             packets: 0,
             converged_ms: None,
             simulated_ms: 0,

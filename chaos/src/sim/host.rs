@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
+use lyncpin::store::{CommitRefused, Records};
 use lyncpin_cluster::log::{Log, Mode};
 use lyncpin_cluster::node::{Life, guardian, watchdog};
 use lyncpin_cluster::raft::{Role, Voter};
@@ -38,6 +39,8 @@ pub struct Running {
     pub replica: Replica,
     pub life: Arc<Life>,
     pub incarnation: Cell<Option<Incarnation>>,
+    /// Typed, once joined.
+    pub records: RefCell<Option<Records>>,
     pub deaths: mpsc::Sender<u64>,
 }
 
@@ -268,29 +271,39 @@ impl Begin {
         let (deaths, died) = mpsc::channel(DEATHS_MAX);
         tokio::task::spawn_local(guardian::watch(life.clone(), died));
         tokio::task::spawn_local(watchdog::watch(life.clone()));
-        let own = Rc::new(Running { machine, replica, life, incarnation: Cell::new(None), deaths });
+        let own = Rc::new(Running {
+            machine,
+            replica,
+            life,
+            incarnation: Cell::new(None),
+            records: RefCell::default(),
+            deaths,
+        });
         *running.borrow_mut() = Some(own.clone());
         if voter(machine).role == Role::Witness {
             return;
         }
         let mut notices = own.replica.watch();
-        let incarnation = loop {
-            match own.life.join().await {
-                Ok(incarnation) => break incarnation,
-                Err(CommitError::Closed) => return,
+        let store: Arc<dyn FencedStore> = Arc::new(own.replica.clone());
+        let records = loop {
+            match Records::join(store.clone(), own.life.name()).await {
+                Ok(records) => break records,
+                Err(CommitRefused::Failed(CommitError::Closed)) => return,
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
         };
+        let incarnation = records.incarnation();
+        own.life.live_as(incarnation);
+        *own.records.borrow_mut() = Some(records);
         own.incarnation.set(Some(incarnation));
         tell!(story, "node {machine} lives as {incarnation}");
         tokio::task::spawn_local(gateway.run(own.clone()));
+        let is_over = |own: &Running| !own.replica.members().iter().any(|member| member.incarnation == incarnation);
         // A life that is fenced ends with its process.
         loop {
             let over = match notices.next().await {
                 Some(Watched::Notice(notice)) if notice.ends(incarnation, own.life.name()) => true,
-                Some(Watched::Notice(Notice::Replaced) | Watched::Missed(_)) => {
-                    !own.replica.members().iter().any(|member| member.incarnation == incarnation)
-                }
+                Some(Watched::Notice(Notice::Replaced) | Watched::Missed(_)) => is_over(&own),
                 Some(_) => false,
                 None => return,
             };

@@ -5,17 +5,26 @@
 //! product decides is the product's own code: `lyncpin_cluster`'s replica, records, log, guardian and watchdog.
 
 pub mod batch;
+mod calm;
 pub mod cli;
 mod dice;
 pub mod disk;
+mod door;
+mod faults;
+mod gateway;
 pub mod host;
+mod judge;
 mod linear;
 pub mod net;
 mod ops;
+mod pbx;
 pub mod plan;
+mod relay;
 mod run;
 pub mod serve;
+mod session;
 pub mod story;
+mod users;
 
 pub use plan::{Plan, Profile};
 pub use run::{Outcome, run};

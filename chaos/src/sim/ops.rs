@@ -108,22 +108,3 @@ async fn write(machine: &Rc<RefCell<Machine>>, history: &History, story: &Story,
     let what = What::Write { writer, expected, value, result };
     history.ops.borrow_mut().push(Op { key, began, ended, what });
 }
-
-/// A data node that serves nobody.
-pub struct NoGateway;
-
-impl super::serve::Ear for NoGateway {
-    fn heard(&self, _: u64, _: Vec<u8>) -> futures_util::future::LocalBoxFuture<'static, Vec<u8>> {
-        Box::pin(async { Vec::new() })
-    }
-}
-
-impl super::host::Gateway for NoGateway {
-    fn ear(&self, _: u64) -> Rc<dyn super::serve::Ear> {
-        Rc::new(Self)
-    }
-
-    fn run(&self, _: Rc<Running>) -> futures_util::future::LocalBoxFuture<'static, ()> {
-        Box::pin(async {})
-    }
-}

@@ -44,6 +44,8 @@ pub enum Fault {
     Switchover,
     /// The log is cut to a snapshot.
     CutLog { node: u64 },
+    /// The node's link to the PBX is lost.
+    LinkLost { node: u64 },
 }
 
 impl Fault {
@@ -72,6 +74,7 @@ impl fmt::Display for Fault {
             Self::LostDisk { node } => write!(f, "node {node} loses its disk"),
             Self::Switchover => write!(f, "a planned switchover"),
             Self::CutLog { node } => write!(f, "node {node} cuts its log"),
+            Self::LinkLost { node } => write!(f, "node {node} loses its link to the PBX"),
         }
     }
 }
@@ -151,7 +154,7 @@ fn planned(dice: &mut Dice, is_fence: bool, until_ms: u64) -> Planned {
             _ => Fault::Switchover,
         }
     } else {
-        match dice.within(0..20) {
+        match dice.within(0..22) {
             0..=3 => Fault::Kill { node },
             4..=5 => Fault::PowerCut { node },
             6 => Fault::Blackout,
@@ -162,6 +165,7 @@ fn planned(dice: &mut Dice, is_fence: bool, until_ms: u64) -> Planned {
             15 => Fault::LyingDisk { node },
             16 => Fault::LostDisk { node },
             17..=18 => Fault::Switchover,
+            19..=20 => Fault::LinkLost { node: *dice.pick(&DATA) },
             _ => Fault::CutLog { node },
         }
     };

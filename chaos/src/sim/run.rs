@@ -2,29 +2,36 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
+use lyncpin::client::Spread;
+use lyncpin::csta::Features;
+use lyncpin::machine::directory::{Appearance, Directory};
+use lyncpin::machine::rules::{OUT_OF_SERVICE_AFTER_MS, Rules, STATUS_GRACE_MS};
 use lyncpin_cluster::replica::Timers;
 use lyncpin_cluster::runtime;
 use lyncpin_cluster::store::FencedStore;
-use openraft::ChangeMembers;
 use serde::Serialize;
+use tokio::io::DuplexStream;
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::dice;
-use super::host::{Gateway, Machine, RESTART_MS, Setting, voter};
+use super::gateway::{Common, DataNodes};
+use super::host::{Gateway, Machine, RESTART_MS, Setting};
+use super::judge;
 use super::linear;
-use super::net::{Net, machine_of};
+use super::net::Net;
 use super::ops::{self, History};
-use super::plan::{ALL, DATA, Fault, Plan, Planned};
+use super::pbx::Pbx;
+use super::plan::{ALL, Plan};
 use super::story::{Story, tell};
+use super::users::{self, Hub, Machines, Memory, Person};
 
 /// After the faults everything must be well within this.
-const CONVERGENCE_MS: u64 = 10_000;
-/// How soon a proven death is known to the others.
-const DEATH_TOLD_US: std::ops::Range<u64> = 500..4_000;
+pub const CONVERGENCE_MS: u64 = 10_000;
 
 /// What a run came to.
 #[derive(Clone, Debug, Serialize)]
@@ -34,6 +41,10 @@ pub struct Outcome {
     pub violations: Vec<Violation>,
     pub acknowledged: usize,
     pub operations: usize,
+    /// Services users asked for and were answered, one way or the other.
+    pub answered: usize,
+    /// Calls the PBX was asked to make.
+    pub calls: usize,
     pub packets: u64,
     /// From the end of the faults until all was well.
     pub converged_ms: Option<u64>,
@@ -63,284 +74,146 @@ pub fn run(plan: &Plan, keeps_story: bool) -> Outcome {
     outcome
 }
 
-struct World {
-    plan: Rc<Plan>,
-    story: Story,
-    net: Net,
-    machines: Vec<Rc<RefCell<Machine>>>,
+/// Everything there is in a run.
+pub(super) struct World {
+    pub plan: Rc<Plan>,
+    pub story: Story,
+    pub net: Net,
+    pub pbx: Pbx,
+    pub machines: Vec<Rc<RefCell<Machine>>>,
     history: Rc<History>,
+    memory: Rc<Memory>,
+    people: Vec<Rc<Person>>,
+    common: Rc<Common>,
+}
+
+impl Machines for World {
+    fn is_well(&self, machine: u64) -> bool {
+        let host = self.machine(machine).borrow();
+        let may_act = host.running().is_some_and(|running| running.replica.may_act());
+        may_act && !host.is_paused() && self.common.nodes.borrow().contains_key(&machine)
+    }
+
+    fn accept(&self, machine: u64, stream: DuplexStream) {
+        let nodes = self.common.nodes.clone();
+        let told = self.machine(machine).borrow().ask(move |_| async move {
+            let node = nodes.borrow().get(&machine).cloned();
+            if let Some(node) = node {
+                node.accept(stream);
+            }
+        });
+        drop(told);
+    }
 }
 
 impl World {
     async fn run(plan: Rc<Plan>, keeps_story: bool) -> Outcome {
         let story = Story::new(keeps_story);
         let net = Net::new(plan.weather.clone());
-        let (ended, mut restarts) = mpsc::unbounded_channel();
+        let (ended, restarts) = mpsc::unbounded_channel();
         let timers = if plan.lan_timers { Timers::LAN } else { Timers::DEFAULT };
-        let gateway: Rc<dyn Gateway> = Rc::new(super::ops::NoGateway);
-        let setting = Setting { net: net.clone(), story: story.clone(), timers, ended, gateway };
-        let machines: Vec<_> =
-            ALL.iter().map(|number| Rc::new(RefCell::new(Machine::new(*number, setting.clone())))).collect();
-        let world = Rc::new(Self { plan: plan.clone(), story, net, machines, history: Rc::default() });
-        world.machines.iter().for_each(|machine| machine.borrow_mut().start());
-        let again = world.clone();
-        spawn_local(async move {
-            while let Some(number) = restarts.recv().await {
-                let machine = again.machine(number);
-                machine.borrow_mut().stop();
-                sleep(Duration::from_millis(RESTART_MS)).await;
-                machine.borrow_mut().start();
-            }
+        let (pbx, work) = Pbx::new(&users::device(1), plan.users as usize, plan.pbx_ms.clone(), story.clone());
+        spawn_local(work);
+        let (hub, start_hub) = Hub::new(if dice::happens(300) { Spread::ByMessage } else { Spread::ByUser });
+        let common = Rc::new(Common {
+            rules: rules(plan.users),
+            net: net.clone(),
+            pbx: pbx.clone(),
+            story: story.clone(),
+            hub: hub.clone(),
+            began: Instant::now(),
+            nodes: Rc::default(),
         });
-        for machine in &world.machines[..2] {
-            let (history, story) = (world.history.clone(), world.story.clone());
-            spawn_local(ops::write_and_read(machine.clone(), history, story, plan.clone(), plan.faults_until_ms + 500));
+        let gateway: Rc<dyn Gateway> = Rc::new(DataNodes(common.clone()));
+        let setting = Setting { net: net.clone(), story: story.clone(), timers, ended, gateway };
+        let machines = ALL.iter().map(|number| Rc::new(RefCell::new(Machine::new(*number, setting.clone())))).collect();
+        let memory = Rc::new(Memory::default());
+        let people = (1..=plan.users).map(|number| {
+            let client = hub.user(number);
+            Rc::new(Person { number, client, memory: memory.clone(), story: story.clone() })
+        });
+        let people: Vec<_> = people.collect();
+        let history = Rc::default();
+        let world = Rc::new(Self { plan, story, net, pbx, machines, history, memory, people, common });
+        world.clone().go(restarts, start_hub).await
+    }
+
+    async fn go(
+        self: Rc<Self>,
+        restarts: mpsc::UnboundedReceiver<u64>,
+        start_hub: impl FnOnce(Rc<dyn Machines>),
+    ) -> Outcome {
+        let (plan, until_ms) = (&self.plan, self.plan.faults_until_ms);
+        self.machines.iter().for_each(|machine| machine.borrow_mut().start());
+        start_hub(self.clone());
+        spawn_local(self.clone().restart(restarts));
+        for machine in &self.machines[..2] {
+            let (history, story) = (self.history.clone(), self.story.clone());
+            spawn_local(ops::write_and_read(machine.clone(), history, story, plan.clone(), until_ms + 500));
         }
+        let lives: Vec<_> =
+            self.people.iter().map(|person| spawn_local(person.clone().live(until_ms, plan.pace_ms))).collect();
         for planned in &plan.faults {
-            spawn_local(world.clone().suffer(*planned));
+            spawn_local(self.clone().suffer(*planned));
         }
-        sleep(Duration::from_millis(plan.faults_until_ms)).await;
-        world.heal();
+        sleep(Duration::from_millis(until_ms)).await;
+        self.heal();
         let mut violations = Vec::new();
-        let converged = timeout(Duration::from_millis(CONVERGENCE_MS), world.converge()).await;
+        let converged = timeout(Duration::from_millis(CONVERGENCE_MS), self.converge()).await;
+        let converged_ms = converged.is_ok().then(|| self.story.now_ms() - until_ms);
         if converged.is_err() {
-            violations.push(Violation { invariant: "I13", what: world.clone().what_is_wrong() });
+            violations.push(Violation { invariant: "I13", what: self.what_is_wrong() });
         }
-        let simulated_ms = world.story.now_ms();
-        world.judge(&mut violations);
+        for life in lives {
+            // Err: it panicked, and has said so.
+            let _ = life.await;
+        }
+        if converged.is_ok() {
+            for person in &self.people {
+                if let Err((invariant, what)) = self.is_content(person).await {
+                    violations.push(Violation { invariant, what });
+                }
+            }
+        }
+        self.judge(&mut violations);
         for violation in &violations {
-            tell!(world.story, "VIOLATION {} {}", violation.invariant, violation.what);
+            tell!(self.story, "VIOLATION {} {}", violation.invariant, violation.what);
         }
         Outcome {
             seed: plan.seed,
-            acknowledged: world.history.acknowledged(),
-            operations: world.history.ops.borrow().len(),
-            packets: world.net.packets(),
-            converged_ms: converged.is_ok().then(|| simulated_ms - plan.faults_until_ms),
-            simulated_ms,
-            print: world.story.print(),
-            story: world.story.lines(),
+            acknowledged: self.history.acknowledged(),
+            operations: self.history.ops.borrow().len(),
+            answered: self.memory.answered.get(),
+            calls: self.memory.made.borrow().len(),
+            packets: self.net.packets(),
+            converged_ms,
+            simulated_ms: self.story.now_ms(),
+            print: self.story.print(),
+            story: self.story.lines(),
             violations,
         }
     }
 
-    fn machine(&self, number: u64) -> &Rc<RefCell<Machine>> {
+    /// Processes that end by themselves are started again.
+    async fn restart(self: Rc<Self>, mut restarts: mpsc::UnboundedReceiver<u64>) {
+        while let Some(number) = restarts.recv().await {
+            let again = self.clone();
+            again.stop(number);
+            spawn_local(async move {
+                sleep(Duration::from_millis(RESTART_MS)).await;
+                again.machine(number).borrow_mut().start();
+            });
+        }
+    }
+
+    pub(super) fn machine(&self, number: u64) -> &Rc<RefCell<Machine>> {
         &self.machines[number as usize - 1]
     }
 
-    /// One fault, from its beginning to its end.
-    async fn suffer(self: Rc<Self>, planned: Planned) {
-        sleep(Duration::from_millis(planned.at_ms)).await;
-        let lasts = Duration::from_millis(planned.lasts_ms.min(self.plan.faults_until_ms - planned.at_ms));
-        let fault = planned.fault;
-        if let Some(node) = fault.stops().filter(|node| !self.machine(*node).borrow().is_up()) {
-            return tell!(self.story, "skipped, node {node} is down: {fault}");
-        }
-        tell!(self.story, "FAULT {fault} for {} ms", lasts.as_millis());
-        match fault {
-            Fault::Kill { node } => self.kill(node),
-            Fault::PowerCut { node } => self.cut_power(node),
-            Fault::Blackout => ALL.iter().for_each(|node| self.cut_power(*node)),
-            Fault::Pause { node } => self.machine(node).borrow().pause(true),
-            Fault::CutOneWay { from, to } => self.net.cut(from, to),
-            Fault::Isolate { node } => self.ways(node).for_each(|(from, to)| self.net.cut(from, to)),
-            Fault::Hold { from, to } => self.net.hold(from, to),
-            Fault::LyingDisk { node } => {
-                self.machine(node).borrow().disk.lie(true);
-                sleep(lasts).await;
-                self.cut_power(node);
-            }
-            Fault::LostDisk { node } => {
-                self.machine(node).borrow_mut().stop();
-                self.machine(node).borrow_mut().begin_anew();
-            }
-            Fault::Switchover => return self.switch_over().await,
-            Fault::CutLog { node } => {
-                let asked = self.machine(node).borrow().ask(|running| async move {
-                    // Err: it has stopped.
-                    let _ = running.replica.raft().trigger().snapshot().await;
-                });
-                asked.await;
-                return;
-            }
-        }
-        sleep(lasts).await;
-        tell!(self.story, "over: {fault}");
-        match fault {
-            Fault::Pause { node } => self.machine(node).borrow().pause(false),
-            Fault::CutOneWay { from, to } => self.net.mend(from, to),
-            Fault::Isolate { node } => self.ways(node).for_each(|(from, to)| self.net.mend(from, to)),
-            Fault::Hold { from, to } => self.net.release(from, to),
-            Fault::Blackout => self.machines.iter().for_each(|machine| machine.borrow_mut().start()),
-            other => {
-                if let Some(node) = other.stops() {
-                    self.machine(node).borrow_mut().start();
-                }
-            }
-        }
-    }
-
-    /// Both ways between a node and each other one.
-    fn ways(&self, node: u64) -> impl Iterator<Item = (u64, u64)> + use<> {
-        ALL.into_iter().filter(move |other| *other != node).flat_map(move |other| [(node, other), (other, node)])
-    }
-
-    /// The process is gone, and those who reach its kernel know it.
-    fn kill(&self, node: u64) {
-        let id = self.machine(node).borrow().id;
-        self.machine(node).borrow_mut().stop();
-        for other in ALL.into_iter().filter(|other| *other != node) {
-            if self.net.is_cut(node, other) || self.net.is_cut(other, node) {
-                continue;
-            }
-            let Some(running) = self.machine(other).borrow().running() else { continue };
-            let delay = Duration::from_micros(dice::within(DEATH_TOLD_US));
-            let deaths = running.deaths.clone();
-            spawn_local(async move {
-                sleep(delay).await;
-                // Err: it died as well.
-                let _ = deaths.try_send(id);
-            });
-        }
-    }
-
-    fn cut_power(&self, node: u64) {
-        let mut machine = self.machine(node).borrow_mut();
-        machine.stop();
-        let unsynced = machine.disk.unsynced();
-        let lost = machine.disk.cut_power(dice::within(0..unsynced as u64 + 1) as usize);
-        machine.disk.lie(false);
-        if lost > 0 {
-            tell!(
-                self.story,
-                "node {node} lost {lost} writes that were said to be durable; it does not vote with that store"
-            );
-            machine.begin_anew();
-        }
-    }
-
-    async fn switch_over(&self) {
-        let Some(leader) = self.leader() else { return };
-        let heir = if leader == 1 { 2 } else { 1 };
-        let to = self.machine(heir).borrow().id;
-        let asked = self.machine(leader).borrow().ask(move |running| async move {
-            // Err: it leads no more.
-            let _ = running.replica.raft().trigger().transfer_leader(to).await;
-        });
-        asked.await;
-    }
-
-    fn leader(&self) -> Option<u64> {
-        let leads = |machine: &&Rc<RefCell<Machine>>| {
-            let machine = machine.borrow();
-            !machine.is_paused() && machine.running().is_some_and(|running| running.replica.is_leader())
-        };
-        self.machines.iter().find(leads).map(|machine| machine.borrow().number)
-    }
-
-    fn heal(&self) {
-        tell!(self.story, "everything is healed");
-        for from in ALL {
-            for to in ALL {
-                self.net.mend(from, to);
-                self.net.release(from, to);
-            }
-        }
-        self.net.calm();
-        for machine in &self.machines {
-            let mut machine = machine.borrow_mut();
-            machine.disk.lie(false);
-            machine.pause(false);
-            machine.start();
-        }
-    }
-
-    /// Until one leads, all know the same, voters are the three that run, and both data nodes are taken and take commands.
-    async fn converge(&self) {
-        loop {
-            sleep(Duration::from_millis(20)).await;
-            self.replace_voters().await;
-            if self.is_calm() && self.takes_commands().await && self.is_calm() {
-                return;
-            }
-        }
-    }
-
-    /// What an operator does after a store was lost: the new voter in, the old one out.
-    async fn replace_voters(&self) {
-        let Some(leader) = self.leader() else { return };
-        let Some(running) = self.machine(leader).borrow().running() else { return };
-        let known = running.life.voters();
-        for machine in &self.machines {
-            let (number, id) = (machine.borrow().number, machine.borrow().id);
-            let old = known.keys().copied().find(|known| machine_of(*known) == number && *known != id);
-            if !machine.borrow().joins() || (known.contains_key(&id) && old.is_none()) {
-                continue;
-            }
-            tell!(self.story, "voter {id} takes the place of {old:?}");
-            let asked = self.machine(leader).borrow().ask(move |running| async move {
-                let raft = running.replica.raft();
-                raft.add_learner(id, voter(number), true).await.ok()?;
-                raft.change_membership(ChangeMembers::AddVoterIds([id].into()), false).await.ok()?;
-                if let Some(old) = old {
-                    raft.change_membership(ChangeMembers::RemoveVoters([old].into()), false).await.ok()?;
-                }
-                Some(())
-            });
-            // Err: tried again.
-            let _ = timeout(Duration::from_millis(2_000), asked).await;
-        }
-    }
-
-    fn is_calm(&self) -> bool {
-        let Some(leader) = self.leader() else { return false };
-        let all: Option<Vec<_>> = self.machines.iter().map(|machine| machine.borrow().running()).collect();
-        let Some(all) = all else { return false };
-        let members = all[0].replica.members();
-        let first = all[0].replica.records().machine().snapshot();
-        members.len() == DATA.len()
-            && all[..2].iter().all(|running| {
-                members.iter().any(|member| Some(member.incarnation) == running.incarnation.get())
-                    && running.replica.may_act()
-            })
-            && all.iter().all(|running| {
-                running.replica.leader().map(machine_of) == Some(leader)
-                    && running.replica.records().machine().snapshot() == first
-            })
-    }
-
-    async fn takes_commands(&self) -> bool {
-        for number in DATA {
-            let asked =
-                self.machine(number).borrow().ask(|running| async move { running.replica.catch_up().await.is_ok() });
-            if asked.await != Some(true) {
-                return false;
-            }
-        }
-        true
-    }
-
-    fn what_is_wrong(self: Rc<Self>) -> String {
-        let nodes: Vec<String> = self
-            .machines
-            .iter()
-            .map(|machine| {
-                let machine = machine.borrow();
-                match machine.running() {
-                    Some(running) => format!(
-                        "node {} voter {} follows {:?}, lives as {:?}, may act {}, members {:?}",
-                        machine.number,
-                        machine.id,
-                        running.replica.leader(),
-                        running.incarnation.get(),
-                        running.replica.may_act(),
-                        running.replica.members()
-                    ),
-                    None => format!("node {} does not run", machine.number),
-                }
-            })
-            .collect();
-        format!("not well {CONVERGENCE_MS} ms after the last fault: {}", nodes.join("; "))
+    /// Its process is gone, and what it served with it.
+    pub(super) fn stop(&self, number: u64) {
+        self.machine(number).borrow_mut().stop();
+        self.common.nodes.borrow_mut().remove(&number);
     }
 
     fn judge(&self, violations: &mut Vec<Violation>) {
@@ -365,6 +238,41 @@ impl World {
                 }
             }
         }
+        let seen = self.pbx.seen();
+        judge::at_most_once(&self.memory, &seen, violations);
+        judge::one_owner_acts(&seen, violations);
+        for person in &self.people {
+            let seen = person.client.violations().into_iter().map(|seen| (person.number, seen));
+            self.memory.violations.borrow_mut().extend(seen);
+        }
+        judge::clients(&self.memory, violations);
         violations.dedup();
     }
+}
+
+/// As a pair is configured, with the times of a run.
+fn rules(users: u64) -> Arc<Rules> {
+    let appearances = (1..=users).map(|user| Appearance::new(users::sip(user), users::line(user), users::device(user)));
+    Arc::new(Rules {
+        contact: "<sip:rccgw@rccgw.contoso.com:5065;transport=tls>".into(),
+        sent_by: "rccgw.contoso.com:5065".into(),
+        via_transport: "TLS",
+        product: "Lyncpin".into(),
+        session_expires_s: 1_800,
+        min_se_s: 90,
+        session_grace_s: 60,
+        idle_expires_s: 90_000,
+        keepalive_s: 60,
+        event_wait_ms: 700,
+        request_timeout_ms: 2_000,
+        info_timeout_ms: 5_000,
+        open_max: 32,
+        out_of_service_after_ms: OUT_OF_SERVICE_AFTER_MS,
+        status_grace_ms: STATUS_GRACE_MS,
+        cseq_tolerant: true,
+        phone_context: "dialstring".into(),
+        features: Arc::new(Features::standard()),
+        switches: Vec::new(),
+        directory: Arc::new(Directory::new(appearances).expect("the entries are good")),
+    })
 }
