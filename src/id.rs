@@ -40,7 +40,7 @@ impl fmt::Debug for SessionId {
 
 /// A point in time in milliseconds since the Unix epoch. Deadlines in records are absolute, so that they mean the same
 /// on the node that takes a record over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Moment(pub u64);
 
 impl Moment {

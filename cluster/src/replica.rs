@@ -45,6 +45,8 @@ pub struct Timers {
 
 impl Timers {
     pub const DEFAULT: Self = Self { heartbeat_ms: 50, election_min_ms: 150, election_max_ms: 300 };
+    /// For voters far apart, or on machines that are busy with other things.
+    pub const WAN: Self = Self { heartbeat_ms: 150, election_min_ms: 500, election_max_ms: 1_000 };
     pub const LAN: Self = Self { heartbeat_ms: 30, election_min_ms: 90, election_max_ms: 150 };
 
     pub fn lease(self) -> Duration {

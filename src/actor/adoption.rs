@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use super::node::Node;
+use super::passed;
 use super::session::SessionActor;
 use super::unheard;
 use crate::id::SessionId;
@@ -71,6 +72,9 @@ pub fn revive(node: Arc<Node>, id: SessionId, at_work: Option<(FlowId, Box<Messa
 
 /// Begins one session of ours, whoever asks for it first.
 pub fn begin(node: &Arc<Node>, id: &SessionId) {
+    if node.arrivals.is_expected(id) {
+        return;
+    }
     let Some(sessions) = node.sessions.get() else { return };
     // Err: it is being begun, or there is no room, and the next request of it tries again.
     if let Err(problem) = sessions.start(id.clone()) {
@@ -104,6 +108,7 @@ pub async fn attend(node: Arc<Node>, pair: Pair, tell_over: watch::Sender<Option
                 }
                 Some(Watched::Notice(Notice::Fenced { heir, moved, .. })) if heir == own && moved > 0 => {
                     adopt(&node).await;
+                    passed::look(&node);
                 }
                 Some(Watched::Notice(Notice::Replaced) | Watched::Missed(_)) => {
                     if !store.members().iter().any(|member| member.incarnation == own) {
@@ -120,6 +125,7 @@ pub async fn attend(node: Arc<Node>, pair: Pair, tell_over: watch::Sender<Option
                 return;
             }
             _ = look.tick() => {
+                passed::look(&node);
                 let now = node.may_act();
                 if now != may_act {
                     may_act = now;

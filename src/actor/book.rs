@@ -11,7 +11,7 @@ use actix::prelude::SendError;
 use super::mail::Inbound;
 use super::node::Node;
 use super::session::{BindAgain, MAILBOX_MAX, SessionActor};
-use crate::id::SessionId;
+use crate::id::{Moment, SessionId};
 use crate::machine::input::FlowId;
 use crate::machine::session::Session;
 use crate::sip::Message;
@@ -97,20 +97,34 @@ struct Pages {
     /// `Call-ID`, From tag → session: for INVITEs that come again and for CANCEL.
     dialogs: HashMap<Arc<str>, SessionId>,
     /// User, epid, device → session: a new sign-in there supersedes it.
-    endpoints: HashMap<Arc<str>, SessionId>,
+    endpoints: HashMap<Arc<str>, Held>,
+}
+
+/// Who holds an endpoint, and since when.
+struct Held {
+    by: SessionId,
+    began: Moment,
 }
 
 impl Book {
-    /// Enters a session, or its new address after a restart.
-    pub fn enter(&self, session: &Session, addr: Addr<SessionActor>) -> Entered {
+    /// Enters a session, or its new address after a restart. `is_new`: a user has just signed in; of two sessions that are
+    /// resumed the one that began later stays.
+    pub fn enter(&self, session: &Session, addr: Addr<SessionActor>, is_new: bool) -> Entered {
         let mut pages = self.write();
         let heard_on = pages.sessions.get(&session.id).map(|seat| seat.heard_on.clone()).unwrap_or_default();
-        pages.sessions.insert(session.id.clone(), Seat::new(addr, heard_on.clone()));
+        pages.sessions.insert(session.id.clone(), Seat::new(addr.clone(), heard_on.clone()));
         let dialog = dialog_key(&session.dialog.call_id, &session.dialog.remote_tag);
         pages.dialogs.insert(dialog.into(), session.id.clone());
-        let older = endpoint_key(session).and_then(|key| pages.endpoints.insert(key.into(), session.id.clone()));
-        let older = older.filter(|older| *older != session.id);
-        let superseded = older.and_then(|older| pages.sessions.get(&older).map(|seat| seat.addr.clone()));
+        let Some(endpoint) = endpoint_key(session) else { return Entered { heard_on, superseded: None } };
+        let other = pages.endpoints.get(endpoint.as_str()).filter(|held| held.by != session.id);
+        let seat = other.and_then(|held| Some((held.began, pages.sessions.get(&held.by)?.addr.clone())));
+        let superseded = match seat {
+            Some((began, _)) if !is_new && began > session.began => {
+                return Entered { heard_on, superseded: Some(addr) };
+            }
+            seat => seat.map(|(_, older)| older),
+        };
+        pages.endpoints.insert(endpoint.into(), Held { by: session.id.clone(), began: session.began });
         Entered { heard_on, superseded }
     }
 
@@ -122,7 +136,7 @@ impl Book {
             pages.dialogs.remove(dialog.as_str());
         }
         if let Some(endpoint) = endpoint_key(session)
-            && pages.endpoints.get(endpoint.as_str()) == Some(&session.id)
+            && pages.endpoints.get(endpoint.as_str()).is_some_and(|held| held.by == session.id)
         {
             pages.endpoints.remove(endpoint.as_str());
         }
@@ -163,11 +177,11 @@ impl Book {
         self.read().sessions.keys().cloned().collect()
     }
 
-    /// The session of the same endpoint as this one, whichever signed in.
-    pub fn at_endpoint(&self, endpoint: &str) -> Option<(SessionId, Addr<SessionActor>)> {
+    /// The session of this endpoint that is older than the one that began then.
+    pub fn older_at_endpoint(&self, endpoint: &str, by: &SessionId, began: Moment) -> Option<Addr<SessionActor>> {
         let pages = self.read();
-        let id = pages.endpoints.get(endpoint)?;
-        pages.sessions.get(id).map(|seat| (id.clone(), seat.addr.clone()))
+        let held = pages.endpoints.get(endpoint).filter(|held| held.by != *by && held.began <= began)?;
+        pages.sessions.get(&held.by).map(|seat| seat.addr.clone())
     }
 
     pub fn sessions_count(&self) -> usize {

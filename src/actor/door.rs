@@ -11,6 +11,7 @@ use tracing::{debug, error, info, warn};
 
 use super::book::{Entered, NotTaken, Seat, endpoint_key};
 use super::child::Birth;
+use super::doubt;
 use super::flow;
 use super::flows::FlowHandle;
 use super::mail::Unbind;
@@ -243,13 +244,21 @@ fn arrive(node: &Arc<Node>, flow: &FlowHandle, invite: Box<Message>, open: Open)
         }
         SignIn::Welcome { session, effects } => {
             let key = SessionActor::key(&session.id);
+            node.arrivals.expect(session.id.clone());
             let commit = node.records.commit(&key, 0, SessionActor::claims(&session), &*session);
             let (node, flow) = (node.clone(), flow.clone());
             match commit.now() {
                 Ok(done) => arrived(&node, &flow, &session, effects, (&open, invite), done),
                 Err(commit) => {
                     tokio::spawn(async move {
-                        arrived(&node, &flow, &session, effects, (&open, invite), commit.await);
+                        let mut done = commit.await;
+                        if done.as_ref().is_err_and(|why| !why.is_definite()) {
+                            let wanted = Some(session.clone());
+                            if let Some(version) = doubt::is_committed(node.clone(), session.id.clone(), wanted).await {
+                                done = Ok(version);
+                            }
+                        }
+                        arrived(&node, &flow, &session, effects, (&open, invite), done);
                     });
                 }
             }
@@ -299,6 +308,9 @@ fn arrived(
 ) {
     let rules = node.rules.load();
     let cx = Context { rules: &rules, now: node.clock.now() };
+    if done.is_err() {
+        node.arrivals.take(&session.id);
+    }
     match done {
         Ok(version) => {
             let Some(sessions) = node.sessions.get() else { return };
@@ -358,6 +370,7 @@ pub fn forget(node: &Arc<Node>, session: &Session, version: u64) {
 /// Brings a session to life on this thread: the first time after its sign-in, later from its record alone.
 pub fn begin(node: &Arc<Node>, id: &SessionId, birth: Birth) {
     let arrival = node.arrivals.take(id);
+    let is_new = arrival.is_some();
     let loaded = match node.records.load::<Session>(&SessionActor::key(id)) {
         Ok(Some(loaded)) if loaded.owner == node.records.incarnation() => loaded,
         Ok(_) => return birth.ignore(),
@@ -368,16 +381,16 @@ pub fn begin(node: &Arc<Node>, id: &SessionId, birth: Birth) {
     let (mut session, version, node) = (loaded.value, loaded.version, node.clone());
     session.is_offered(node.links.by_name(&session.link).and_then(|seat| seat.features()));
     birth.actor(move |ctx, life| {
-        let Entered { heard_on, superseded } = node.book.enter(&session, ctx.address());
+        let Entered { heard_on, superseded } = node.book.enter(&session, ctx.address(), is_new);
         if let Some(older) = superseded {
-            // Past the mailbox's bound, once a sign-in.
+            // Past the mailbox's bound, once a sign-in. It may be this one, inherited beside its successor.
             older.do_send(End(Retire::Superseded));
         }
         let first = match arrival {
             Some(arrival) => {
                 heard_on.set(arrival.flow);
                 if let Some(endpoint) = endpoint_key(&session).filter(|_| node.pair.is_some()) {
-                    relay::supersede_elsewhere(&node, endpoint, session.id.clone());
+                    relay::supersede_elsewhere(&node, endpoint, session.id.clone(), session.began);
                 }
                 arrival.first
             }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
@@ -13,6 +13,7 @@ use super::flow::FlowOptions;
 use super::flows::Flows;
 use super::handover::Leaving;
 use super::links::Links;
+use super::passed::Passed;
 use super::refusals::Refusals;
 use super::relay::FarFlows;
 use super::unheard::Unheard;
@@ -50,6 +51,7 @@ pub struct Node {
     /// The other nodes; `None`: this one is alone.
     pub pair: Option<Pair>,
     pub far_flows: FarFlows,
+    pub passed: Passed,
     /// Messages that wait for their session's next life.
     pub unheard: Unheard,
     pub leaving: Leaving,
@@ -58,10 +60,10 @@ pub struct Node {
     pub calls: AtomicUsize,
 }
 
-/// Sessions that are committed and whose actor is not there yet: what it is to carry out first. At most as many as the
-/// supervisor takes children.
+/// Sessions whose actor is not there yet: being committed (`None`), or committed, with what it is to carry out first. At
+/// most as many as the supervisor takes children.
 #[derive(Default)]
-pub struct Arrivals(Mutex<HashMap<SessionId, Arrival>>);
+pub struct Arrivals(Mutex<HashMap<SessionId, Option<Arrival>>>);
 
 /// The flow of the INVITE, and its 200.
 pub struct Arrival {
@@ -70,12 +72,25 @@ pub struct Arrival {
 }
 
 impl Arrivals {
+    /// Its record is on its way. Nobody else begins it: its first actor has a 200 to send.
+    pub fn expect(&self, id: SessionId) {
+        self.lock().insert(id, None);
+    }
+
+    pub fn is_expected(&self, id: &SessionId) -> bool {
+        self.lock().get(id).is_some_and(Option::is_none)
+    }
+
     pub fn put(&self, id: SessionId, arrival: Arrival) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, arrival);
+        self.lock().insert(id, Some(arrival));
     }
 
     pub fn take(&self, id: &SessionId) -> Option<Arrival> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id)
+        self.lock().remove(id).flatten()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Option<Arrival>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -16,7 +16,7 @@ use super::handover;
 use super::node::Node;
 use super::session::End;
 use super::unheard;
-use crate::id::SessionId;
+use crate::id::{Moment, SessionId};
 use crate::machine::input::{FlowId, Retire};
 use crate::sip::Message;
 use crate::store::pair::Ear;
@@ -36,7 +36,7 @@ enum Word {
     /// A session of mine has stopped and is yours, if its record is of this version.
     Take { session: SessionId, version: u64 },
     /// This session of mine signed in; an older one of the same endpoint that you serve is over.
-    Supersede { endpoint: String, by: SessionId },
+    Supersede { endpoint: String, by: SessionId, began: Moment },
 }
 
 impl Word {
@@ -105,9 +105,9 @@ pub async fn give_to(node: &Arc<Node>, heir: &str, id: &SessionId, version: u64)
 }
 
 /// Tells every other data node of a sign-in, which may end an older session of the same endpoint there.
-pub fn supersede_elsewhere(node: &Arc<Node>, endpoint: String, by: SessionId) {
+pub fn supersede_elsewhere(node: &Arc<Node>, endpoint: String, by: SessionId, began: Moment) {
     let Some(pair) = node.pair.clone() else { return };
-    let Some(bytes) = (Word::Supersede { endpoint, by }).with(&[]) else { return };
+    let Some(bytes) = (Word::Supersede { endpoint, by, began }).with(&[]) else { return };
     let node = node.clone();
     tokio::spawn(async move {
         for name in pair.other_data_nodes() {
@@ -134,18 +134,24 @@ impl Ear for Hearing {
             let (word, text) = Word::read(&word)?;
             let answer = match word {
                 Word::Message { flow, peer, secure } => take(&node, from, flow, peer, secure, &text),
-                Word::Outgoing { flow } => match node.flows.send(FlowId(flow), text) {
-                    true => Answer::Taken,
-                    false => Answer::NotMine,
-                },
+                Word::Outgoing { flow } => {
+                    let message = Message::parse(&text);
+                    match node.flows.send(FlowId(flow), text) {
+                        true => {
+                            let _ = message.map(|message| node.passed.saw(&message));
+                            Answer::Taken
+                        }
+                        false => Answer::NotMine,
+                    }
+                }
                 Word::SignIn { .. } if node.is_draining() || !node.may_act() => Answer::NotNow,
                 Word::SignIn { flow, peer, secure } => match far_flow(&node, from, flow, peer, secure) {
                     Some(own) => door::take_sign_in(&node, &own, &text),
                     None => Answer::NotNow,
                 },
                 Word::Take { session, version } => handover::take(&node, &session, version).await,
-                Word::Supersede { endpoint, by } => {
-                    if let Some((_, older)) = node.book.at_endpoint(&endpoint).filter(|(older, _)| *older != by) {
+                Word::Supersede { endpoint, by, began } => {
+                    if let Some(older) = node.book.older_at_endpoint(&endpoint, &by, began) {
                         // Past the mailbox's bound, once a sign-in.
                         older.do_send(End(Retire::Superseded));
                     }

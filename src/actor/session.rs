@@ -1,7 +1,7 @@
 //! The session actor: steps the session's machine, commits its record, then carries the effects out. Its state is a cache
 //! of the record; restart = drop, read the record, resume.
 
-mod mail;
+mod mailbox;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use tracing::{debug, error, info, warn};
 use super::adoption;
 use super::book::HeardOn;
 use super::child::Life;
+use super::doubt;
 use super::links::LinkMail;
 use super::mail::{Bind, HasCalls, Invoke, Recovered, Unbind};
 use super::node::Node;
@@ -67,6 +68,8 @@ pub struct SessionActor {
     link: Option<Arc<LinkMail>>,
     timer: Option<(Moment, SpawnHandle)>,
     inputs: VecDeque<Input>,
+    /// Said here as well, because a timer that is due in the same turn as a message runs although `ctx.wait` was called.
+    is_committing: bool,
     /// The request whose record is on its way to the other nodes: if it does not get there, the request is heard again.
     at_work: Option<(FlowId, Box<sip::Message>)>,
     /// What to do before the first input: after a sign-in the 200, after a restart what `resume` said.
@@ -101,6 +104,7 @@ impl SessionActor {
             link: None,
             timer: None,
             inputs: VecDeque::new(),
+            is_committing: false,
             at_work: None,
             first,
             alive,
@@ -134,6 +138,9 @@ impl SessionActor {
 
     /// Past the queue while nothing waits there: a queue once used keeps its room, 800 bytes a session.
     fn take(&mut self, input: Input, ctx: &mut Context<Self>) {
+        if self.is_committing {
+            return self.inputs.push_back(input);
+        }
         if !self.inputs.is_empty() {
             self.inputs.push_back(input);
         } else if !self.work_on(input, ctx) {
@@ -203,15 +210,13 @@ impl SessionActor {
             self.node.records.commit(&key, self.version, Self::claims(&self.session), &self.session)
         };
         match commit.now() {
-            Ok(done) => {
-                self.committed(done, effects, ctx);
-                true
-            }
+            Ok(done) => self.committed(done, effects, ctx),
             Err(commit) => {
+                self.is_committing = true;
                 let wait = commit.into_actor(self).map(move |done, this, ctx| {
-                    this.committed(done, effects, ctx);
-                    this.alive.life.puts_down();
-                    this.work(ctx);
+                    if this.committed(done, effects, ctx) {
+                        this.go_on(ctx);
+                    }
                 });
                 ctx.wait(wait);
                 false
@@ -219,25 +224,49 @@ impl SessionActor {
         }
     }
 
-    fn committed(&mut self, done: Result<u64, CommitRefused>, effects: Vec<Effect>, ctx: &mut Context<Self>) {
-        match done {
-            // The lease ran out on the way, as in a process that was frozen: another node may act on this record already.
-            Ok(_) if !self.node.may_act() => self.stop_here("the lease has run out", ctx),
-            Ok(version) => {
-                self.version = version;
-                self.at_work = None;
-                self.count_calls();
-                for effect in effects {
-                    self.carry_out(effect, ctx);
-                }
+    /// False when that goes on later, under `ctx.wait`.
+    fn committed(&mut self, done: Result<u64, CommitRefused>, effects: Vec<Effect>, ctx: &mut Context<Self>) -> bool {
+        let reason = match done {
+            Ok(version) if self.node.may_act() => {
+                self.carry_all_out(version, effects, ctx);
+                return true;
             }
-            // Another owner has the record, or nobody knows: no effect without the record that explains it.
-            Err(refused) => self.stop_here(&refused.to_string(), ctx),
+            // As in a process that was frozen meanwhile.
+            Ok(_) => "the lease has run out".to_owned(),
+            Err(refused) => refused.to_string(),
+        };
+        let is_over = effects.iter().any(|effect| matches!(effect, Effect::End(_)));
+        let wanted = (!is_over).then(|| Box::new(self.session.clone()));
+        self.is_committing = true;
+        let found = doubt::is_committed(self.node.clone(), self.session.id.clone(), wanted);
+        ctx.wait(found.into_actor(self).map(move |found, this, ctx| {
+            match found {
+                Some(version) => this.carry_all_out(version, effects, ctx),
+                None => this.stop_here(&reason, ctx),
+            }
+            this.go_on(ctx);
+        }));
+        false
+    }
+
+    fn go_on(&mut self, ctx: &mut Context<Self>) {
+        self.is_committing = false;
+        self.alive.life.puts_down();
+        self.work(ctx);
+    }
+
+    fn carry_all_out(&mut self, version: u64, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        self.version = version;
+        self.at_work = None;
+        self.count_calls();
+        for effect in effects {
+            self.carry_out(effect, ctx);
         }
     }
 
+    /// Another owner has the record, or it is not what was to be written: no effect without the record that explains it.
     fn stop_here(&mut self, reason: &str, ctx: &mut Context<Self>) {
-        info!(session = %self.session.id, reason, "the record may be another node's; the session stops here");
+        info!(session = %self.session.id, reason, version = self.version, "record not committed; the session stops here");
         self.node.counters.count("session", "not_committed");
         self.is_over = true;
         self.node.book.leave(&self.session);
@@ -257,8 +286,9 @@ impl SessionActor {
             Effect::Send { message, next_hop } => self.send(message, next_hop, ctx),
             Effect::Invoke { ask, service, deadline } => {
                 let session = self.session.id.clone();
+                let is_late = deadline <= self.now();
                 let invoke = Invoke { session, ask, service, deadline_ms: deadline.ms_from(self.now()) };
-                let is_taken = self.link.as_ref().is_some_and(|link| link.invoke.try_send(invoke).is_ok());
+                let is_taken = !is_late && self.link.as_ref().is_some_and(|link| link.invoke.try_send(invoke).is_ok());
                 if !is_taken {
                     self.inputs.push_back(Input::Settled { ask, result: Err(LinkFailed::NotSent) });
                 }

@@ -155,5 +155,11 @@ async fn elsewhere(
         return Some(message);
     }
     let Some(name) = node.records.node_of(owner) else { return Some(message) };
-    if relay::pass_to(node, &name, flow, &message).await { None } else { Some(message) }
+    // Before it is passed on: the answer may be faster than the word that it was taken.
+    node.passed.keep(id, flow, &message);
+    if relay::pass_to(node, &name, flow, &message).await {
+        return None;
+    }
+    node.passed.forget(id, &message);
+    Some(message)
 }

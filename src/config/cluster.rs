@@ -18,6 +18,7 @@ choice! {
     pub enum Pace {
         Default = "default",
         Lan = "lan",
+        Wan = "wan",
     }
 }
 
@@ -28,7 +29,8 @@ settings! {
         name: String = "lyncpin".to_owned();
         /// Every voter, this node among them, with the same entries on each.
         voter: Vec<Voter> = Vec::new();
-        /// default: 50 ms heartbeats, 150 to 300 ms of silence; lan: 30 ms, 90 to 150 ms.
+        /// default: 50 ms heartbeats, 150 to 300 ms of silence; lan: 30 ms, 90 to 150 ms;
+        /// wan: 150 ms, 500 to 1000 ms, for voters far apart or machines busy with other things.
         pace: Pace = Pace::Default;
         /// Two data nodes without a witness: when one dies, or the line between them, the other stops until a person acts.
         accept_manual_failover: bool = false;

@@ -70,6 +70,7 @@ pub fn sign_in(cx: Context<'_>, id: SessionId, flow: FlowId, invite: &Message, o
     let profile = Profile::of_user_agent(&dialog.user_agent);
     let line = line.unwrap_or_else(|| appearance.line.clone());
     let mut session = Session::new(id, appearance, line, profile, link.to_owned(), dialog);
+    session.began = cx.now;
     let body = session.status_body(cx, &namespace);
     let routes = record_routes(invite);
     let message = session.dialog.accept(open, &routes, cx.rules, Some(&body));

@@ -122,7 +122,11 @@ impl Pair {
             joins: config.cluster.joins,
             folder: config.node.data_dir.clone(),
             security: security(&config.cluster)?,
-            timers: if config.cluster.pace == Pace::Lan { Timers::LAN } else { Timers::DEFAULT },
+            timers: match config.cluster.pace {
+                Pace::Default => Timers::DEFAULT,
+                Pace::Lan => Timers::LAN,
+                Pace::Wan => Timers::WAN,
+            },
             runtime: runtime.handle().clone(),
             relay: Arc::new(Hearing { ear: ear.clone(), names, voice: voice.clone() }),
         };

@@ -12,7 +12,7 @@ use super::Life;
 use crate::raft::Role;
 
 /// Data nodes have had several elections' time by then.
-const SILENCE_MS: u64 = 1_500;
+const SILENCE_LEASES: u32 = 5;
 const TICK_MS: u64 = 50;
 /// While it leads: the pause of everybody lasts until it has handed over.
 const HAND_OVER_TICK_MS: u64 = 2;
@@ -43,7 +43,7 @@ pub async fn watch(life: Arc<Life>) {
             continue;
         }
         let silence = life.replica().contact().silence().unwrap_or_else(|| began.elapsed());
-        let is_silent = silence > Duration::from_millis(SILENCE_MS);
+        let is_silent = silence > life.replica().timers().lease() * SILENCE_LEASES;
         if is_silent != campaigns {
             campaigns = is_silent;
             raft.runtime_config().elect(is_silent);

@@ -51,6 +51,9 @@ pub struct Session {
     /// The CTI link this session lives on, by name.
     pub link: String,
     pub dialog: Dialog,
+    /// When the user signed in: of two sessions of one endpoint the later one stays.
+    #[serde(default)]
+    pub began: Moment,
     pub monitors: Vec<Monitor>,
     /// What the PBX says is true, in the client's words.
     pub calls: Calls,
@@ -142,6 +145,7 @@ impl Session {
             profile,
             link,
             dialog,
+            began: Moment::default(),
             monitors: Vec::new(),
             calls: Calls::default(),
             shown: Calls::default(),

@@ -1,4 +1,4 @@
-//! The messages a session takes, each as one input of its machine.
+//! What a session actor hears.
 
 use actix::{ActorContext, Handler};
 
@@ -74,6 +74,9 @@ impl Handler<Give> for SessionActor {
             return Given::Gone;
         }
         let owes = |asked: &Asked| !asked.is_unsettled;
+        if self.is_committing {
+            return Given::Busy;
+        }
         if !give.at_once && self.session.asked.iter().any(owes) {
             return Given::Busy;
         }

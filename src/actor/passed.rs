@@ -1,0 +1,161 @@
+//! Requests that were passed to the node that owns their session, until their answer has come back. The client keeps its
+//! connection here and asks once; when the owner dies before it answers, or a word between the nodes is lost, the request is
+//! heard again by whoever owns the session then. If the record knows it, it is a repetition.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::door;
+use super::node::Node;
+use super::unheard;
+use crate::id::SessionId;
+use crate::machine::input::FlowId;
+use crate::sip::Message;
+
+/// Beyond that a request is passed on and not kept.
+const PASSED_MAX: usize = 8_192;
+/// The owner lives and has not answered: it may not have heard.
+const AGAIN_MS: u64 = 2_000;
+/// Timer F (RFC 3261 §17.1.2.2): the client waits no longer.
+const KEPT_MS: u64 = 32_000;
+
+struct Kept {
+    flow: FlowId,
+    message: Box<Message>,
+    first: Instant,
+    asked: Instant,
+}
+
+#[derive(Default)]
+pub struct Passed(Mutex<HashMap<SessionId, Vec<Kept>>>);
+
+impl Passed {
+    /// The owner has taken this request.
+    pub fn keep(&self, id: &SessionId, flow: FlowId, message: &Message) {
+        if matches!(message.method(), None | Some("ACK")) {
+            return;
+        }
+        let now = Instant::now();
+        let mut passed = self.lock();
+        if passed.len() >= PASSED_MAX {
+            return;
+        }
+        let kept = passed.entry(id.clone()).or_default();
+        if let Some(one) = kept.iter_mut().find(|one| is_same(&one.message, message)) {
+            (one.flow, one.asked) = (flow, now);
+        } else if kept.len() < super::session::MAILBOX_MAX {
+            kept.push(Kept { flow, message: Box::new(message.clone()), first: now, asked: now });
+        }
+    }
+
+    /// A message of the owner goes out to the client.
+    pub fn saw(&self, message: &Message) {
+        let is_final = message.status().is_some_and(|status| status >= 200);
+        let tag = message.headers.to().ok().and_then(|to| to.tag().map(SessionId::new));
+        if let Some(id) = tag.filter(|_| is_final) {
+            self.forget(&id, message);
+        }
+    }
+
+    /// The owner has not taken it, or this is its answer.
+    pub fn forget(&self, id: &SessionId, message: &Message) {
+        let mut passed = self.lock();
+        if let Some(kept) = passed.get_mut(id) {
+            kept.retain(|one| !is_same(&one.message, message));
+            if kept.is_empty() {
+                passed.remove(id);
+            }
+        }
+    }
+
+    /// What is to be heard again: of sessions that are ours now, and what has waited long.
+    fn due(&self, is_ours: impl Fn(&SessionId) -> bool) -> Vec<(SessionId, FlowId, Box<Message>)> {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        self.lock().retain(|id, kept| {
+            let is_ours = is_ours(id);
+            kept.retain_mut(|one| {
+                if is_ours || now.duration_since(one.asked) >= Duration::from_millis(AGAIN_MS) {
+                    one.asked = now;
+                    due.push((id.clone(), one.flow, one.message.clone()));
+                }
+                !is_ours && now.duration_since(one.first) < Duration::from_millis(KEPT_MS)
+            });
+            !kept.is_empty()
+        });
+        due
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Vec<Kept>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request and itself again, or its answer.
+fn is_same(request: &Message, other: &Message) -> bool {
+    request.headers.call_id().is_ok_and(|id| other.headers.call_id() == Ok(id))
+        && request.headers.cseq().is_ok_and(|cseq| other.headers.cseq() == Ok(cseq))
+}
+
+/// Lets those be heard again whose answer has not come, or will not.
+pub fn look(node: &Arc<Node>) {
+    for (id, flow, message) in node.passed.due(|id| door::is_ours(node, id)) {
+        if node.flows.peer_of(flow).is_some() {
+            node.counters.count("relay", "again");
+            unheard::keep_for(node, id, flow, message);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(cseq: u32) -> Message {
+        let mut message = Message::request("INFO", "sip:gateway@localhost");
+        message.headers.push("Call-ID", "c1");
+        message.headers.push("CSeq", format!("{cseq} INFO"));
+        message.headers.push("To", "<sip:gateway@localhost>;tag=0123456789abcdef");
+        message
+    }
+
+    fn answer(cseq: u32, status: u16) -> Message {
+        let mut message = Message::response(status, "");
+        let asked = request(cseq);
+        asked.headers.iter().for_each(|(name, value)| message.headers.push(name, value));
+        message
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_passed_on_is_heard_again_when_the_session_is_ours_or_nothing_comes() {
+        let passed = Passed::default();
+        let id = SessionId::new("0123456789abcdef");
+        (1..=3).for_each(|cseq| passed.keep(&id, FlowId(7), &request(cseq)));
+        passed.saw(&answer(1, 200));
+        passed.saw(&answer(2, 100));
+        assert_eq!(passed.due(|_| false), []);
+        tokio::time::advance(Duration::from_millis(AGAIN_MS)).await;
+        let again = |cseq| (id.clone(), FlowId(7), Box::new(request(cseq)));
+        assert_eq!(passed.due(|_| false), [again(2), again(3)]);
+        assert_eq!(passed.due(|_| false), [], "once in a while");
+        passed.keep(&id, FlowId(8), &request(3));
+        passed.saw(&answer(2, 504));
+        let moved = (id.clone(), FlowId(8), Box::new(request(3)));
+        assert_eq!(passed.due(|_| true), [moved], "the session is ours now");
+        assert_eq!(passed.due(|_| true), []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_kept_longer_than_a_client_waits() {
+        let passed = Passed::default();
+        let id = SessionId::new("0123456789abcdef");
+        passed.keep(&id, FlowId(7), &request(1));
+        tokio::time::advance(Duration::from_millis(KEPT_MS)).await;
+        passed.due(|_| false);
+        tokio::time::advance(Duration::from_millis(AGAIN_MS)).await;
+        assert_eq!(passed.due(|_| true), []);
+    }
+}
