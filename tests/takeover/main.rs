@@ -1,14 +1,17 @@
 //! Two nodes and a witness as real processes, a simulated PBX, users who keep their connections to whichever node is there.
 //! A node is killed with -9, frozen, restarted; the users go on with the same dialogs, monitors and calls.
 
+mod boundaries;
 mod handover;
+mod lines;
 mod operator;
 mod pair;
+mod stages;
 
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use lyncpin::client::{CallView, Phase, RccUser, Spread};
+use lyncpin::client::{CallView, Phase, RccUser, Spread, Unanswered};
 use pair::{PATIENCE, Pair, until};
 
 /// One calls, the other answers; the call's name on either side.
@@ -141,9 +144,48 @@ fn a_call_being_placed_while_its_node_dies_is_placed_once_or_not_at_all() {
 }
 
 #[test]
+fn a_request_passed_to_a_node_that_dies_is_answered_over_the_connection_that_lives() {
+    pair::run(async {
+        let mut pair = Pair::start(16).await;
+        // One front end with a connection to either node, whose messages go over them in turn.
+        let users = pair.users_who(16, 1, Spread::ByMessage).await;
+        for user in &users {
+            user.sign_in().await.expect("the user signs in");
+        }
+        let were = identities(&users);
+        for (round, victim) in [1_u32, 2].into_iter().enumerate() {
+            pair.delay(60).await;
+            let placing = join_all(users.iter().enumerate().map(|(n, user)| async move {
+                let number = format!("tel:+1206555{:04}", round * 100 + n);
+                (number.clone(), user.make_call(&number).await)
+            }));
+            let killing = async {
+                tokio::time::sleep(Duration::from_millis(40)).await;
+                pair.kill(victim);
+                pair.delay(0).await;
+            };
+            let (placed, ()) = tokio::join!(placing, killing);
+            for (number, told) in &placed {
+                assert!(!matches!(told, Err(Unanswered::TimedOut | Unanswered::FlowLost)), "{number}: {told:?}");
+            }
+            all_go_on(&pair, &users, &were).await;
+            for user in &users {
+                for call in user.view().calls() {
+                    assert!(user.hang_up(&call.id).await.expect("an answer").is_done());
+                }
+            }
+            pair.restart(victim).await;
+            all_go_on(&pair, &users, &were).await;
+        }
+        pair.nothing_was_dialled_twice().await;
+        pair.stop();
+    });
+}
+
+#[test]
 fn a_frozen_node_is_fenced_and_does_nothing_when_it_thaws() {
     pair::run(async {
-        let mut pair = Pair::start(12).await;
+        let mut pair = Pair::start_at("default", 12, false).await;
         let users = pair.users(12, 4).await;
         for signed_in in join_all(users.iter().map(RccUser::sign_in)).await {
             signed_in.expect("the user signs in");

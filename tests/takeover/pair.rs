@@ -1,9 +1,10 @@
 //! The processes, the PBX, and the users' connections.
 
-use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
@@ -11,10 +12,12 @@ use std::time::Duration;
 use lyncpin::client::{Call, FlowId, FrontEnd, FrontEndOptions, RccUser, Spread, UserOptions};
 use lyncpin::csta::LocalState;
 use lyncpin::lab::pbx::{
-    CallSeen, DeviceRange, Did, Happening, OutsideDoes, OutsideRule, PbxLab, PbxOptions, Reply, Request,
+    CallSeen, DeviceRange, Did, Entry, Happening, OutsideDoes, OutsideRule, PbxLab, PbxOptions, Reply, Request,
 };
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+
+use crate::lines::Cables;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
 const FIRST: usize = 10_001;
@@ -32,9 +35,12 @@ pub fn run(test: impl Future<Output = ()>) {
 pub struct Pair {
     pbx: PbxLab,
     folder: TempDir,
-    sip: BTreeMap<u32, SocketAddr>,
+    cables: Option<Cables>,
+    pub sip: BTreeMap<u32, SocketAddr>,
     admin: BTreeMap<u32, SocketAddr>,
-    nodes: BTreeMap<u32, Child>,
+    nodes: Rc<RefCell<BTreeMap<u32, Child>>>,
+    /// Nodes the test has hit: the others are started again when they end by themselves, as by a service manager.
+    hit: Rc<RefCell<BTreeSet<u32>>>,
     /// Nodes that connections may go to.
     open: Rc<Cell<u32>>,
     front_ends: Vec<FrontEnd>,
@@ -43,7 +49,8 @@ pub struct Pair {
 
 impl Drop for Pair {
     fn drop(&mut self) {
-        for child in self.nodes.values_mut() {
+        self.hit.borrow_mut().extend(1..=3);
+        for child in self.nodes.borrow_mut().values_mut() {
             // Err: it has ended.
             let _ = child.kill();
             let _ = child.wait();
@@ -51,8 +58,7 @@ impl Drop for Pair {
         if std::thread::panicking() {
             for id in 1..=3 {
                 let log = fs::read_to_string(self.folder.path().join(format!("node{id}.log"))).unwrap_or_default();
-                let tail: Vec<&str> =
-                    log.lines().filter(|line| !line.contains("session opened")).rev().take(60).collect();
+                let tail: Vec<&str> = log.lines().filter(|line| !line.contains("RaftCore")).rev().take(150).collect();
                 eprintln!("--- node {id}");
                 tail.iter().rev().for_each(|line| eprintln!("{line}"));
             }
@@ -68,8 +74,27 @@ fn line(n: usize) -> String {
     format!("tel:+1425555{n};ext={n}")
 }
 
+/// The `n`-th user.
+pub fn account(n: usize) -> UserOptions {
+    let extension = FIRST + n;
+    let user = format!("sip:user{extension}@contoso.com");
+    let mut options = UserOptions::new(user, line(extension), "sip:rccgw@localhost");
+    options.epid = format!("{extension:010x}");
+    options
+}
+
+pub fn device(n: usize) -> String {
+    (FIRST + n).to_string()
+}
+
 impl Pair {
     pub async fn start(users: usize) -> Self {
+        Self::start_at("wan", users, false).await
+    }
+
+    /// `pace`: of the voters; on a busy machine the default one loses its lease now and then. `can_be_cut`: the ways between
+    /// the voters are the test's; a death is not proven there, because whoever connects is accepted.
+    pub async fn start_at(pace: &str, users: usize, can_be_cut: bool) -> Self {
         let mut options = PbxOptions::with_links(2);
         options.devices = vec![DeviceRange { first: FIRST.to_string(), count: users }];
         options.history_entries_max = 1_000_000;
@@ -83,15 +108,20 @@ impl Pair {
         }
         fs::write(folder.path().join("users.csv"), csv).unwrap();
         let sip: BTreeMap<u32, SocketAddr> = (1..=2).map(|id| (id, free_address())).collect();
+        let listen: BTreeMap<u32, SocketAddr> = (1..=3).map(|id| (id, free_address())).collect();
+        let cables = if can_be_cut { Some(Cables::lay(&listen).await) } else { None };
         let admin: BTreeMap<u32, SocketAddr> = (1..=3).map(|id| (id, free_address())).collect();
-        let mut voters = String::new();
         for id in 1..=3 {
-            let role = if id == 3 { "witness" } else { "data" };
-            voters += &format!("[[cluster.voter]]\nid = {id}\naddress = \"{}\"\nrole = \"{role}\"\n", free_address());
-        }
-        for id in 1..=3 {
-            let mut text = format!("[node]\nid = {id}\ndata_dir = \"data{id}\"\n{voters}[log]\nlevel = \"info\"\n");
-            text = text.replace("[node]\n", "[node]\nstop_linger_s = 1\n");
+            let mut voters = String::new();
+            for other in 1..=3 {
+                let role = if other == 3 { "witness" } else { "data" };
+                let cable = cables.as_ref().filter(|_| other != id);
+                let address = cable.map_or(listen[&other], |cables| cables.address(id, other));
+                voters += &format!("[[cluster.voter]]\nid = {other}\naddress = \"{address}\"\nrole = \"{role}\"\n");
+            }
+            let mut text = format!(
+                "[node]\nstop_linger_s = 1\nid = {id}\ndata_dir = \"data{id}\"\n[cluster]\npace = \"{pace}\"\n{voters}[log]\nlevel = \"info\"\n"
+            );
             text += &format!("[admin]\nlisten = [\"tcp://{}\"]\n", admin[&id]);
             if id < 3 {
                 text += &format!(
@@ -106,39 +136,34 @@ impl Pair {
             }
             fs::write(folder.path().join(format!("node{id}.toml")), text).unwrap();
         }
-        let mut pair = Self {
+        let path = folder.path().to_owned();
+        let pair = Self {
             pbx,
             folder,
+            cables,
             sip,
             admin,
-            nodes: BTreeMap::new(),
+            nodes: Rc::default(),
+            hit: Rc::default(),
             open: Rc::new(Cell::new(0b110)),
             front_ends: Vec::new(),
             flows: Vec::new(),
         };
         (1..=3).for_each(|id| pair.spawn(id));
+        tokio::task::spawn_local(keep_running(path, pair.nodes.clone(), pair.hit.clone()));
         for id in 1..=2 {
             pair.until_it_serves(id).await;
         }
         pair
     }
 
-    fn spawn(&mut self, id: u32) {
-        let log =
-            fs::OpenOptions::new().create(true).append(true).open(self.folder.path().join(format!("node{id}.log")));
-        let child = Command::new(PROGRAM)
-            .arg(if id == 3 { "witness" } else { "serve" })
-            .arg("--config")
-            .arg(self.folder.path().join(format!("node{id}.toml")))
-            .stdout(Stdio::null())
-            .stderr(log.unwrap())
-            .spawn()
-            .unwrap();
-        self.nodes.insert(id, child);
+    fn spawn(&self, id: u32) {
+        self.nodes.borrow_mut().insert(id, process(self.folder.path(), id));
+        self.hit.borrow_mut().remove(&id);
     }
 
     /// OPTIONS is answered 200 by a node that may act.
-    async fn until_it_serves(&self, id: u32) {
+    pub async fn until_it_serves(&self, id: u32) {
         let address = self.sip[&id];
         let serves = async {
             while !answers(address).await {
@@ -168,28 +193,23 @@ impl Pair {
             until("it is connected", || front_end.flows().len() == 2).await;
         }
         self.flows.clear();
-        (0..count)
-            .map(|n| {
-                let extension = FIRST + n;
-                let user = format!("sip:user{extension}@contoso.com");
-                let mut options = UserOptions::new(user, line(extension), "sip:rccgw@localhost");
-                options.epid = format!("{extension:010x}");
-                self.front_ends[n % front_ends].user(options)
-            })
-            .collect()
+        (0..count).map(|n| self.front_ends[n % front_ends].user(account(n))).collect()
     }
 
-    pub fn kill(&mut self, id: u32) {
-        let child = self.nodes.get_mut(&id).unwrap();
+    pub fn kill(&self, id: u32) {
+        self.hit.borrow_mut().insert(id);
+        let mut nodes = self.nodes.borrow_mut();
+        let child = nodes.get_mut(&id).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     /// What a service manager does before an upgrade: SIGTERM, and the node ends when its users have moved.
-    pub async fn end(&mut self, id: u32) {
+    pub async fn end(&self, id: u32) {
+        self.hit.borrow_mut().insert(id);
         self.signal(id, "-TERM");
         until("it ends", || self.has_ended(id)).await;
-        let status = self.nodes.get_mut(&id).unwrap().wait().unwrap();
+        let status = self.nodes.borrow_mut().get_mut(&id).unwrap().wait().unwrap();
         assert!(status.success(), "node {id}: {status}");
     }
 
@@ -220,7 +240,7 @@ impl Pair {
     }
 
     /// Starts nodes again that have ended; those that serve users do so when this returns.
-    pub async fn start_again(&mut self, ids: &[u32]) {
+    pub async fn start_again(&self, ids: &[u32]) {
         ids.iter().for_each(|id| self.spawn(*id));
         for id in ids.iter().filter(|id| **id < 3) {
             self.until_it_serves(*id).await;
@@ -231,7 +251,7 @@ impl Pair {
         self.sip[&id]
     }
 
-    pub async fn restart(&mut self, id: u32) {
+    pub async fn restart(&self, id: u32) {
         self.open.set(self.open.get() | 1 << id);
         self.spawn(id);
         self.until_it_serves(id).await;
@@ -241,12 +261,23 @@ impl Pair {
     }
 
     fn signal(&self, id: u32, signal: &str) {
-        let pid = self.nodes[&id].id().to_string();
+        let pid = self.nodes.borrow()[&id].id().to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
     }
 
     pub fn freeze(&self, id: u32) {
+        self.hit.borrow_mut().insert(id);
         self.signal(id, "-STOP");
+    }
+
+    /// No word comes from this node to the other voters, or from them to it; clients and PBX reach it.
+    pub fn cut_off(&self, id: u32) {
+        self.hit.borrow_mut().insert(id);
+        self.cables.as_ref().expect("laid at the start").cut(id);
+    }
+
+    pub fn heal(&self) {
+        self.cables.as_ref().expect("laid at the start").heal();
     }
 
     pub fn thaw(&self, id: u32) {
@@ -265,7 +296,7 @@ impl Pair {
     }
 
     pub fn has_ended(&self, id: u32) -> bool {
-        let pid = self.nodes[&id].id();
+        let pid = self.nodes.borrow()[&id].id();
         // A child that has ended and was not waited for is a zombie.
         fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| stat.contains(") Z "))
     }
@@ -284,11 +315,10 @@ impl Pair {
 
     /// What happens at the phones while a node is away: the first call of the round ends, another phone rings.
     pub async fn desk_changes(&self, round: usize) {
-        let phone = |n: usize| (FIRST + n).to_string();
         if round == 0 {
-            self.desk(Request::Hangup { device: phone(0), call: None }).await;
+            self.desk(Request::Hangup { device: device(0), call: None }).await;
         }
-        self.desk(Request::Ring { device: phone(22 + round % 2), from: Some("+14165550199".into()) }).await;
+        self.desk(Request::Ring { device: device(22 + round % 2), from: Some("+14165550199".into()) }).await;
     }
 
     async fn calls(&self) -> Vec<CallSeen> {
@@ -322,35 +352,36 @@ impl Pair {
             user.with_view(|view| view.calls().iter().map(|call: &Call| (call.id.clone(), call.local)).collect())
         };
         let one = |(n, user): (usize, &RccUser)| {
-            let (shown, real) = (shown(user), truth.get(&(FIRST + n).to_string()).cloned().unwrap_or_default());
+            let (shown, real) = (shown(user), truth.get(&device(n)).cloned().unwrap_or_default());
             (shown != real).then(|| format!("{}: shown {shown:?}, real {real:?}", user.name()))
         };
         users.iter().enumerate().filter_map(one).collect()
     }
 
-    /// Every number the PBX was asked to dial, as often as it was.
-    pub async fn dialled(&self) -> Vec<String> {
-        use lyncpin::csta::Service;
-        let mut numbers = Vec::new();
-        let mut after = 0;
+    /// What the PBX says happened after this entry.
+    pub async fn history(&self, mut after: u64) -> Vec<Entry> {
+        let mut entries = Vec::new();
         loop {
             let Reply::History(page) = self.desk(Request::History { after, max: 10_000 }).await else {
                 panic!("pages")
             };
             assert_eq!(page.dropped, 0, "a history with holes proves nothing");
-            let Some(last) = page.entries.last() else { return numbers };
+            let Some(last) = page.entries.last() else { return entries };
             after = last.seq;
-            for entry in &page.entries {
-                if let Happening::Service {
-                    service: Service::MakeCall { called, .. },
-                    did: Did::Ok | Did::Call(_),
-                    ..
-                } = &entry.what
-                {
-                    numbers.push(called.clone());
-                }
-            }
+            entries.extend(page.entries);
         }
+    }
+
+    /// Every number the PBX was asked to dial, as often as it was.
+    pub async fn dialled(&self) -> Vec<String> {
+        use lyncpin::csta::Service;
+        let number = |entry: Entry| match entry.what {
+            Happening::Service { service: Service::MakeCall { called, .. }, did: Did::Ok | Did::Call(_), .. } => {
+                Some(called)
+            }
+            _ => None,
+        };
+        self.history(0).await.into_iter().filter_map(number).collect()
     }
 
     pub async fn nothing_was_dialled_twice(&self) {
@@ -364,6 +395,30 @@ impl Pair {
 
     pub fn stop(self) {
         drop(self);
+    }
+}
+
+fn process(folder: &Path, id: u32) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join(format!("node{id}.log")));
+    Command::new(PROGRAM)
+        .arg(if id == 3 { "witness" } else { "serve" })
+        .arg("--config")
+        .arg(folder.join(format!("node{id}.toml")))
+        .stdout(Stdio::null())
+        .stderr(log.unwrap())
+        .spawn()
+        .unwrap()
+}
+
+/// On a busy machine a node may lose its lease, be fenced, and end its life without being hit.
+async fn keep_running(folder: PathBuf, nodes: Rc<RefCell<BTreeMap<u32, Child>>>, hit: Rc<RefCell<BTreeSet<u32>>>) {
+    while folder.exists() {
+        for (id, child) in nodes.borrow_mut().iter_mut() {
+            if !hit.borrow().contains(id) && child.try_wait().is_ok_and(|ended| ended.is_some()) {
+                *child = process(&folder, *id);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -384,7 +439,7 @@ async fn stay_connected(front_end: FrontEnd, address: SocketAddr, id: u32, open:
     }
 }
 
-async fn answers(address: SocketAddr) -> bool {
+pub async fn answers(address: SocketAddr) -> bool {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     const OPTIONS: &[u8] = b"OPTIONS sip:rccgw@localhost SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1;branch=z9hG4bK1\r\n\
         Max-Forwards: 70\r\nFrom: <sip:lb@contoso.com>;tag=m1\r\nTo: <sip:rccgw@localhost>\r\nCall-ID: c1\r\n\
