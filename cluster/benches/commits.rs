@@ -6,76 +6,17 @@
 //!
 //! With `WRITERS=64,256` only these; `SECONDS=5` is how long a row takes.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::TcpListener;
-use std::path::Path;
-use std::process::{Child, ChildStdin, ChildStdout, Command as Process, Stdio};
+mod voters;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::future::BoxFuture;
-use lyncpin_cluster::node::{Node, NodeOptions};
-use lyncpin_cluster::peer::{Relay, Security};
-use lyncpin_cluster::raft::{Role, Voter};
-use lyncpin_cluster::replica::Timers;
+use lyncpin_cluster::node::Node;
 use lyncpin_cluster::{Change, Claims, Command, CommitError, FencedStore, Incarnation, Reply};
+use voters::{Cluster, was_voter};
 
 const BODY_BYTES: usize = 300;
 const WARM: Duration = Duration::from_secs(1);
-
-struct Silent;
-
-impl Relay for Silent {
-    fn heard(&self, _: u64, _: Vec<u8>) -> BoxFuture<'static, Result<Vec<u8>, String>> {
-        Box::pin(async { Err("a bench".to_owned()) })
-    }
-    fn status(&self) -> BoxFuture<'static, Vec<u8>> {
-        Box::pin(async { b"{}".to_vec() })
-    }
-}
-
-/// The voter's own process: it starts, then does what its parent says, a line each.
-async fn voter(id: u64, addresses: &[String], folder: &Path) {
-    let voters: BTreeMap<u64, Voter> = (1..)
-        .zip(addresses)
-        .map(|(id, address)| {
-            let role = if id == 3 { Role::Witness } else { Role::Data };
-            (id, Voter { name: format!("node-{id}"), address: address.clone(), role })
-        })
-        .collect();
-    let node = Node::start(NodeOptions {
-        cluster_id: "bench".into(),
-        id,
-        name: voters[&id].name.clone(),
-        role: voters[&id].role,
-        listen: voters[&id].address.parse().expect("an address"),
-        voters,
-        joins: false,
-        folder: folder.to_owned(),
-        security: Security::Loopback,
-        timers: Timers::DEFAULT,
-        runtime: tokio::runtime::Handle::current(),
-        relay: Arc::new(Silent),
-    })
-    .await
-    .expect("a voter");
-    println!("started");
-    for line in std::io::stdin().lines() {
-        let line = line.expect("the parent speaks");
-        let words: Vec<&str> = line.split_whitespace().collect();
-        match words[..] {
-            ["leads"] => println!("{}", node.replica().is_leader() && node.replica().may_act()),
-            ["lead", to] => println!("{}", node.hand_over(to.parse().expect("an id")).await.is_ok()),
-            ["join"] => println!("{}", node.join().await.is_ok()),
-            ["write", writers, seconds] => {
-                let seconds = Duration::from_secs(seconds.parse().expect("a number"));
-                println!("{}", write(&node, writers.parse().expect("a number"), seconds).await);
-            }
-            _ => return node.stop().await,
-        }
-    }
-}
 
 /// Commits a second, microseconds of p50 and p99, and how many failed.
 async fn write(node: &Node, writers: usize, seconds: Duration) -> String {
@@ -139,86 +80,33 @@ async fn put(
     }
 }
 
-/// A voter as its parent sees it.
-struct Remote {
-    process: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-}
-
-impl Remote {
-    fn start(id: u64, addresses: &[String], folder: &Path) -> Self {
-        let mut process = Process::new(std::env::current_exe().expect("this program"))
-            .args(["voter", &id.to_string(), &addresses.join(",")])
-            .arg(folder)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a process");
-        let to = process.stdin.take().expect("piped");
-        let from = BufReader::new(process.stdout.take().expect("piped"));
-        Self { process, to, from }
-    }
-
-    fn ask(&mut self, what: &str) -> String {
-        writeln!(self.to, "{what}").expect("it listens");
-        self.heard()
-    }
-
-    fn heard(&mut self) -> String {
-        let mut line = String::new();
-        self.from.read_line(&mut line).expect("it speaks");
-        line.trim().to_owned()
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        // Err: it has ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
+async fn answer(node: &Node, words: &[&str]) -> String {
+    let ["write", writers, seconds] = words else { panic!("{words:?}") };
+    let seconds = Duration::from_secs(seconds.parse().expect("a number"));
+    write(node, writers.parse().expect("a number"), seconds).await
+}
+
 fn main() {
-    let arguments: Vec<String> = std::env::args().collect();
-    if let [_, mode, id, addresses, folder] = &arguments[..]
-        && mode == "voter"
-    {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-        let addresses: Vec<String> = addresses.split(',').map(str::to_owned).collect();
-        return runtime.expect("a runtime").block_on(voter(id.parse().expect("an id"), &addresses, Path::new(folder)));
+    if was_voter(answer) {
+        return;
     }
     let writers: Vec<usize> = match std::env::var("WRITERS") {
         Ok(list) => list.split(',').map(|count| count.parse().expect("WRITERS are numbers")).collect(),
         Err(_) => vec![1, 64, 256, 1_024],
     };
     let seconds = number("SECONDS").unwrap_or(5);
-    let free = || TcpListener::bind("127.0.0.1:0").expect("a port");
-    let ports: Vec<TcpListener> = (0..3).map(|_| free()).collect();
-    let addresses: Vec<String> = ports.iter().map(|port| port.local_addr().expect("bound").to_string()).collect();
-    drop(ports);
-    let folders: Vec<_> = (0..3).map(|_| tempfile::tempdir().expect("a folder")).collect();
-    let mut voters: Vec<Remote> =
-        (1..).zip(&folders).map(|(id, folder)| Remote::start(id, &addresses, folder.path())).collect();
-    voters.iter_mut().for_each(|voter| assert_eq!(voter.heard(), "started"));
-    let leader = loop {
-        if let Some(leader) = (0..2).find(|at| voters[*at].ask("leads") == "true") {
-            break leader;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    voters.iter_mut().take(2).for_each(|voter| assert_eq!(voter.ask("join"), "true"));
+    let mut cluster = Cluster::start();
+    let leader = cluster.leader();
     println!("three voters, three processes, {BODY_BYTES} bytes a record, fdatasync before every acknowledgement");
     println!("| writers | at the   | commits/s | p50 us | p99 us | failed |");
     println!("|--------:|----------|----------:|-------:|-------:|-------:|");
     for count in writers {
         for (place, at) in [("leader", leader), ("follower", 1 - leader)] {
-            let told = voters[at].ask(&format!("write {count} {seconds}"));
+            let told = cluster.voter(at).ask(&format!("write {count} {seconds}"));
             let [rate, p50, p99, failed] = told.split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
             println!("| {count:>7} | {place:<8} | {rate:>9} | {p50:>6} | {p99:>6} | {failed:>6} |");
         }
