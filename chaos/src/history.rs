@@ -49,7 +49,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         let mib = 1024 * 1024;
-        Self { rss_bytes_max: 512 * mib, files_max: 2_000, threads_max: 64, log_bytes_max: 64 * mib, p99_ms_max: 1_000 }
+        Self { rss_bytes_max: 512 * mib, files_max: 2_000, threads_max: 64, log_bytes_max: 64 * mib, p99_ms_max: 500 }
     }
 }
 

@@ -19,6 +19,7 @@ pub fn check(history: &History) -> Checked {
     let mut watched: BTreeSet<&str> = BTreeSet::new();
     let mut agreed_us = None;
     let mut breaches = Vec::new();
+    let faults = history.faults();
     for entry in &history.entries {
         match &entry.what {
             What::SignedIn { user, .. } => drop(watched.insert(user)),
@@ -30,13 +31,14 @@ pub fn check(history: &History) -> Checked {
                 calls.entry((user, call)).or_default().heard.push((entry.at_us, event));
             }
             What::Compared { differ, .. } if differ.is_empty() => agreed_us = Some(entry.at_us),
+            // Reconciliation tells the truth, not the way there.
+            What::Broke { rule, .. } if rule == "Call: OutOfOrder" && is_excused(&faults, entry.at_us) => {}
             What::Broke { user, rule, detail } if rule.starts_with("Call: ") || rule == "WrongXref" => {
                 breaches.push(Breach::at(entry.at_us, format!("user {user}: {detail}")));
             }
             _ => {}
         }
     }
-    let faults = history.faults();
     let observed = calls.values().map(|call| call.told.len()).sum();
     for ((user, id), call) in &calls {
         compare(call, &faults, agreed_us, |at_us, what| {
@@ -46,8 +48,11 @@ pub fn check(history: &History) -> Checked {
     (observed, breaches)
 }
 
+fn is_excused(faults: &[FaultSeen], at_us: u64) -> bool {
+    faults.iter().any(|fault| fault.contains(at_us, EXCUSED_US, EXCUSED_US))
+}
+
 fn compare(call: &OneCall, faults: &[FaultSeen], agreed_us: Option<u64>, mut breach: impl FnMut(u64, String)) {
-    let is_excused = |at_us| faults.iter().any(|fault| fault.contains(at_us, EXCUSED_US, EXCUSED_US));
     let mut matched = vec![false; call.told.len()];
     let mut from = 0;
     for (at_us, event) in &call.heard {
@@ -58,7 +63,7 @@ fn compare(call: &OneCall, faults: &[FaultSeen], agreed_us: Option<u64>, mut bre
                 from = n + 1;
             }
             // A takeover's reconciliation says what the PBX has told already, or says it in other words.
-            None if is_excused(*at_us) => {}
+            None if is_excused(faults, *at_us) => {}
             None => {
                 let is_known = call.told.iter().any(|(_, told)| told == event);
                 let what = if is_known { "came twice or late" } else { "was never told by the PBX" };
@@ -70,7 +75,7 @@ fn compare(call: &OneCall, faults: &[FaultSeen], agreed_us: Option<u64>, mut bre
         let is_followed =
             matched[n..].iter().any(|matched| *matched) || call.heard.iter().any(|(heard, _)| heard > at_us);
         let is_covered = is_followed || agreed_us.is_some_and(|agreed| agreed >= *at_us);
-        if !is_excused(*at_us) {
+        if !is_excused(faults, *at_us) {
             breach(*at_us, format!("{event} never reached the client, and no fault explains it"));
         } else if !is_covered {
             breach(*at_us, format!("{event} never reached the client, and nothing later covers it"));
@@ -112,5 +117,6 @@ mod tests {
         broken(check, &late, "DeliveredEvent came twice or late");
         broken(check, &told_and_heard(&[]).heard("10001", "HeldEvent", "c9"), "never told by the PBX");
         broken(check, &told_and_heard(&[]).broke("10001", "Call: AfterEnd"), "AfterEnd");
+        broken(check, &told_and_heard(&[]).broke("10001", "Call: OutOfOrder"), "OutOfOrder");
     }
 }

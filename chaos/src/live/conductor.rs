@@ -65,6 +65,9 @@ pub struct Live {
     /// The product's program [default: beside this one].
     #[arg(long, value_name = "FILE")]
     pub program: Option<PathBuf>,
+    /// Processes on loopback, without a network and disks of their own, as it is without root.
+    #[arg(long)]
+    pub loopback: bool,
     /// No line of progress.
     #[arg(long)]
     pub quiet: bool,
@@ -91,7 +94,7 @@ pub fn run(live: &Live) -> ExitCode {
             println!("== {name} ({} of {})", n + 1, names.len());
         }
         let began = Instant::now();
-        let code = match Site::can_have_a_world() && !live.inside {
+        let code = match Site::can_have_a_world() && !live.inside && !live.loopback {
             true => in_a_world(live, name, seed),
             false => one(live, name, seed),
         };
@@ -214,8 +217,11 @@ impl Conductor {
             seed,
             scenario: name.to_owned(),
             replay: format!(
-                "chaos live --scenario {name} --seed {seed} --faults-s {} --calm-s {} --users {} --slack {slack}",
-                live.faults_s, live.calm_s, live.users
+                "chaos live --scenario {name} --seed {seed} --faults-s {} --calm-s {} --users {} --slack {slack}{}",
+                live.faults_s,
+                live.calm_s,
+                live.users,
+                if live.loopback { " --loopback" } else { "" }
             ),
             options: options_of(&plan, conductor.site.balancer.name(), has_world),
             probers: workload.probers(),
@@ -263,12 +269,13 @@ impl Conductor {
             self.watch.healed(injection.fault);
         }
         notes.phase(Phase::Healing);
-        self.during("the last calls end", workload.stop()).await?;
+        self.end_calls(workload, population).await?;
         self.until_agreed(population).await?;
         self.until_both_serve().await?;
         notes.phase(Phase::Convergence);
         self.during("all must work", workload.prove()).await?;
-        self.until_agreed(population).await
+        self.until_agreed(population).await?;
+        self.until_both_serve().await
     }
 
     /// Goes on with everything else until something is done.
@@ -334,14 +341,34 @@ impl Conductor {
         Ok(())
     }
 
+    /// Nobody begins anything new. Views are compared all the while: somebody may wait long for what never comes.
+    async fn end_calls(&mut self, workload: &mut Workload, population: &Population) -> Result<(), LiveError> {
+        let ending = workload.stop();
+        tokio::pin!(ending);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut ending => return Ok(()),
+                ticked = self.tick("the last calls end", None) => ticked?,
+            }
+            self.compare(population).await;
+        }
+    }
+
+    /// One look at all views; whether all agree with the PBX.
+    async fn compare(&mut self, population: &Population) -> bool {
+        let truth = self.site.truth().await;
+        let differ = population.differences(&truth);
+        let is_agreed = differ.is_empty();
+        self.site.notes.add(What::Compared { users: population.users.len(), differ });
+        is_agreed
+    }
+
     /// Compares all views with the PBX until they are equal; writes down each look.
     async fn until_agreed(&mut self, population: &Population) -> Result<(), LiveError> {
         let deadline = Instant::now() + AGREE_WITHIN;
         loop {
-            let truth = self.site.truth().await;
-            let differ = population.differences(&truth);
-            let is_agreed = differ.is_empty();
-            self.site.notes.add(What::Compared { users: population.users.len(), differ });
+            let is_agreed = self.compare(population).await;
             if is_agreed || Instant::now() > deadline {
                 return Ok(());
             }

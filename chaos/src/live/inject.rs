@@ -7,16 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lyncpin::lab::pbx::Request;
 use tokio::task::JoinHandle;
 
+use super::config::WITNESS;
 use super::doors::Doors;
 use super::plan::Target;
 use super::site::Site;
 use super::switch::{Action, Match};
-use super::{LiveError, hostile, network, outside};
+use super::{LiveError, config, damage, hostile, network, outside};
 use crate::fault::Kind;
 use crate::history::{FaultTurn, What};
 use crate::seed::Chance;
 
-const WITNESS: u32 = super::config::WITNESS;
 const INTRUSIONS: usize = 210;
 /// While a node is starved it runs so long, then stands still so long.
 const RUNS_MS: u64 = 20;
@@ -280,36 +280,9 @@ impl Injection {
         Ok(Some(format!("killed ({}), and only what was synced is kept", says.join(", "))))
     }
 
-    /// The largest file of the store is where the records are.
     fn damage(&mut self, site: &mut Site, node: u32, chance: &mut Chance) -> Result<String, LiveError> {
         site.kill_node(node)?;
-        let mut files = Vec::new();
-        let mut folders = vec![super::config::data_dir(&site.folder, node)];
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder)? {
-                let entry = entry?;
-                match entry.metadata()? {
-                    data if data.is_dir() => folders.push(entry.path()),
-                    data => files.push((data.len(), entry.path())),
-                }
-            }
-        }
-        let (bytes, file) = files.into_iter().max().ok_or(LiveError::Unavailable("damaging a store without files"))?;
-        let mut content = std::fs::read(&file)?;
-        let says = match self.kind {
-            Kind::Truncate => {
-                content.truncate(content.len() / 2);
-                format!("{} was cut from {bytes} to {} bytes", file.display(), content.len())
-            }
-            _ => {
-                // sled writes ahead in segments: what is written lies in front, the rest is zeroes.
-                let written: Vec<usize> = (0..content.len()).filter(|at| content[*at] != 0).collect();
-                let at = chance.pick(&written).copied().ok_or(LiveError::Unavailable("damaging an empty store"))?;
-                content[at] ^= 1 << chance.between(0, 7);
-                format!("a bit of byte {at} of {} was flipped", file.display())
-            }
-        };
-        std::fs::write(&file, content)?;
+        let says = damage::damage(&config::data_dir(&site.folder, node), self.kind, chance)?;
         site.start_node(node)?;
         Ok(says)
     }

@@ -8,6 +8,7 @@ mod account;
 mod balancer;
 mod conductor;
 mod config;
+mod damage;
 mod disk;
 mod doctor;
 mod doors;

@@ -45,12 +45,18 @@ impl Lanes {
         };
         let mut last_answer: BTreeMap<&str, u64> = BTreeMap::new();
         let probers = &history.run.probers;
+        let mut asks = true;
         for entry in &history.entries {
             let at_us = entry.at_us;
             match &entry.what {
                 What::Phase { phase } => {
                     lanes.phases.last_mut().into_iter().for_each(|(_, span)| span.to_us = at_us);
                     lanes.phases.push((*phase, Span { from_us: at_us, to_us: end_us }));
+                    if matches!(phase, Phase::Healing | Phase::Convergence) {
+                        // Nobody asks without a pause any more.
+                        last_answer.clear();
+                        asks = false;
+                    }
                 }
                 What::Health { node, serves } => turn(lanes.serving.entry(*node).or_default(), *serves, at_us, end_us),
                 What::Process { node, turn: now, .. } => {
@@ -74,7 +80,7 @@ impl Lanes {
                         Done::Unknown(_) => 2,
                     };
                     lanes.answers[bin(at_us)][kind] += 1;
-                    if kind == 0 && probers.contains(&operation.user) {
+                    if asks && kind == 0 && probers.contains(&operation.user) {
                         let last = last_answer.insert(&operation.user, at_us).unwrap_or(at_us);
                         for pause in &mut lanes.pause_ms[bin(last)..=bin(at_us)] {
                             *pause = (*pause).max((at_us - last) / 1000);

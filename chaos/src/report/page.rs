@@ -167,9 +167,9 @@ fn around(history: &History, finding: &Finding, breach: &Breach) -> String {
         .map(|(_, rest)| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
     let is_about = |entry: &&Entry| match user_of(&entry.what) {
         Some(about) => user.as_deref().is_none_or(|user| user == about),
-        None => !matches!(
+        None => matches!(
             entry.what,
-            What::Sample { .. } | What::Compared { .. } | What::Message(_) | What::Intruder { .. }
+            What::Phase { .. } | What::Process { .. } | What::Health { .. } | What::Fault { .. } | What::Notice { .. }
         ),
     };
     let told: Vec<&Entry> = history.entries.iter().filter(is_about).collect();

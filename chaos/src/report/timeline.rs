@@ -194,7 +194,10 @@ impl Drawing {
                 "<line class=\"breach\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"8\" y2=\"{bottom:.1}\"><title>{title}</title></line>"
             ));
             let y = bottom - 3.0 - row;
-            self.add(format_args!("<text class=\"breach-name\" x=\"{:.1}\" y=\"{y:.1}\">{id}</text>", x + 4.0));
+            let (anchor, x) = if x > WIDTH - 60.0 { ("end", x - 4.0) } else { ("start", x + 4.0) };
+            self.add(format_args!(
+                "<text class=\"breach-name\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y:.1}\">{id}</text>"
+            ));
             row = (row + 13.0) % 52.0;
         }
     }
