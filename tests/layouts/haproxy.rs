@@ -12,6 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::front_end::front_end;
+use crate::laboratory::Laboratory;
 use crate::ordeal::Users;
 use crate::pair::{self, NodeOptions, Pair, free_address, until};
 use crate::part::{Part, is_here, shipped};
@@ -28,21 +29,29 @@ struct Haproxy {
 
 impl Haproxy {
     async fn start(pair: &Pair) -> Self {
+        Self::start_with(pair, "haproxy/tcp.cfg", &[]).await
+    }
+
+    async fn start_with(pair: &Pair, file: &str, replacements: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
         let text = shipped(
-            "haproxy/tcp.cfg",
+            file,
             &[
-                ("192.0.2.20:5065", address.to_string()),
-                ("192.0.2.31:5065", pair.sip(1).to_string()),
-                ("192.0.2.32:5065", pair.sip(2).to_string()),
-                ("/run/haproxy/lyncpin.sock", socket(folder.path())),
-                ("log /dev/log local0", "log stdout format raw local0".into()),
-                ("maxconn 45000", "maxconn 500".into()),
-                // The example's own advice to the nodes.
-                ("192.0.2.1", "127.0.0.1".into()),
-                ("192.0.2.30", "127.0.0.1".into()),
-            ],
+                replacements,
+                &[
+                    ("192.0.2.20:5065", address.to_string()),
+                    ("192.0.2.31:5065", pair.sip(1).to_string()),
+                    ("192.0.2.32:5065", pair.sip(2).to_string()),
+                    ("/run/haproxy/lyncpin.sock", socket(folder.path())),
+                    ("log /dev/log local0", "log stdout format raw local0".into()),
+                    ("maxconn 45000", "maxconn 500".into()),
+                    // The example's own advice to the nodes.
+                    ("192.0.2.1", "127.0.0.1".into()),
+                    ("192.0.2.30", "127.0.0.1".into()),
+                ],
+            ]
+            .concat(),
         );
         std::fs::write(folder.path().join("haproxy.cfg"), text).unwrap();
         let part = Part::start("haproxy", folder, |folder| {
@@ -79,12 +88,13 @@ fn socket(folder: &Path) -> String {
     folder.join("stats.sock").display().to_string()
 }
 
-fn behind_a_balancer() -> NodeOptions {
+fn behind_a_balancer() -> NodeOptions<'static> {
     NodeOptions {
         scheme: "tcp",
         sip: "contact_port = 5065\nbalancers = [\"127.0.0.1\"]\ntrusted_peers = [\"127.0.0.1\"]\nkeepalive_s = 0"
             .into(),
         sections: String::new(),
+        voter: None,
     }
 }
 
@@ -171,11 +181,42 @@ fn behind_haproxy_the_address_that_counts_is_the_one_behind_it() {
     });
 }
 
+#[test]
+fn behind_haproxy_over_tls_a_node_is_killed_and_nobody_signs_in_again() {
+    if !is_here("haproxy", "haproxy") {
+        return;
+    }
+    pair::run(async {
+        let lab = Laboratory::make();
+        let pair = Pair::start(USERS, &lab.nodes()).await;
+        let checks = [
+            ("/etc/haproxy/lyncpin-check.pem", lab.path("check.pem")),
+            ("/etc/haproxy/lyncpin-ca.pem", lab.path("sip-ca.pem")),
+        ];
+        let haproxy = Haproxy::start_with(&pair, "haproxy/tls.cfg", &checks).await;
+        let front_ends = join_all((0..3).map(|_| lab.front_end(haproxy.address))).await;
+        let users = Users::sign_in(pair.users(USERS, &front_ends, SERVER)).await;
+        users.talk(TALKING).await;
+        for (round, victim) in [1, 2].into_iter().enumerate() {
+            pair.kill(victim);
+            users.all_go_on(&pair).await;
+            users.hold_and_retrieve(round).await;
+            pair.spawn(victim);
+            haproxy.until_up(victim).await;
+            users.all_go_on(&pair).await;
+        }
+        let stranger = lab.say_hello(haproxy.address, None).await;
+        assert_eq!(stranger, "", "without a certificate nobody is answered");
+        assert_eq!(lab.say_hello(haproxy.address, Some("pool01.contoso.com")).await, "SIP/2.0 ");
+    });
+}
+
+pub const OPTIONS: &[u8] = b"OPTIONS sip:rccgw@rccgw.contoso.com SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\n\
+    Max-Forwards: 70\r\nFrom: <sip:a@contoso.com>;tag=m1\r\nTo: <sip:rccgw@rccgw.contoso.com>\r\nCall-ID: c1\r\n\
+    CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+
 /// What an OPTIONS from this address is answered, as far as the status; nothing when the connection ends instead.
 async fn ask(address: SocketAddr, from: &str) -> String {
-    const OPTIONS: &[u8] = b"OPTIONS sip:rccgw@rccgw.contoso.com SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\n\
-        Max-Forwards: 70\r\nFrom: <sip:a@contoso.com>;tag=m1\r\nTo: <sip:rccgw@rccgw.contoso.com>\r\nCall-ID: c1\r\n\
-        CSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
     let asked = async {
         let socket = TcpSocket::new_v4().ok()?;
         socket.bind(SocketAddr::new(from.parse().ok()?, 0)).ok()?;

@@ -81,11 +81,12 @@ impl Kamailio {
     }
 }
 
-fn behind_a_proxy() -> NodeOptions {
+fn behind_a_proxy() -> NodeOptions<'static> {
     NodeOptions {
         scheme: "tcp",
         sip: "trusted_peers = [\"127.0.0.1\"]\nkeepalive_s = 0".into(),
         sections: String::new(),
+        voter: None,
     }
 }
 

@@ -4,6 +4,7 @@
 mod front_end;
 mod haproxy;
 mod kamailio;
+mod laboratory;
 mod ordeal;
 mod pair;
 mod part;

@@ -32,13 +32,15 @@ pub fn free_address() -> SocketAddr {
 }
 
 /// What differs between layouts in the nodes' files.
-pub struct NodeOptions {
+pub struct NodeOptions<'a> {
     /// `tcp` or `mtls`.
     pub scheme: &'static str,
     /// Lines of `[sip]`.
     pub sip: String,
     /// Sections behind all others.
     pub sections: String,
+    /// What each voter, the witness too, has in its own file.
+    pub voter: Option<Box<dyn Fn(u32) -> String + 'a>>,
 }
 
 pub struct Pair {
@@ -105,7 +107,7 @@ fn line(n: usize) -> String {
 }
 
 impl Pair {
-    pub async fn start(users: usize, options: &NodeOptions) -> Self {
+    pub async fn start(users: usize, options: &NodeOptions<'_>) -> Self {
         let mut pbx = PbxOptions::with_links(2);
         pbx.devices = vec![DeviceRange { first: FIRST.to_string(), count: users }];
         pbx.history_entries_max = 1_000_000;
@@ -128,7 +130,7 @@ impl Pair {
         pair
     }
 
-    fn configure(&self, options: &NodeOptions) {
+    fn configure(&self, options: &NodeOptions<'_>) {
         let mut voters = String::new();
         for id in 1..=3 {
             let role = if id == 3 { "witness" } else { "data" };
@@ -137,7 +139,7 @@ impl Pair {
         for id in 1..=3 {
             let mut text = format!("[node]\nid = {id}\ndata_dir = \"data{id}\"\n{voters}[log]\nlevel = \"info\"\n");
             if let Some(address) = self.sip.get(&id) {
-                let NodeOptions { scheme, sip, sections } = options;
+                let NodeOptions { scheme, sip, sections, .. } = options;
                 text += &format!("[sip]\nlisten = [\"{scheme}://{address}\"]\nfqdn = \"rccgw.contoso.com\"\n{sip}\n");
                 text += &format!("[users]\nfile = \"users.csv\"\n{sections}\n");
                 for (n, link) in self.pbx.addresses().iter().enumerate() {
@@ -146,6 +148,7 @@ impl Pair {
                     );
                 }
             }
+            text += &options.voter.as_ref().map(|of| of(id)).unwrap_or_default();
             fs::write(self.file(id), text).unwrap();
         }
     }
