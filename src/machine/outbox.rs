@@ -6,7 +6,8 @@
 //!                      │   │ 480, 408, 503, 504, undeliverable
 //!                      │   └────────────▶ Resting(until) ── until ──▶ InFlight (same event, next attempt)
 //!                      │                      │ after 64 s of it
-//!                      │ 430 wait             ▼
+//!                      │ 430 wait,            ▼
+//!                      │ repeated in vain
 //!                      └────────────────▶ Held ── UPDATE, re-INVITE ──▶ Idle
 //! ```
 
@@ -20,6 +21,8 @@ use crate::id::Moment;
 /// Events waiting in one session. One more and all are dropped: when the client can be reached again it is told the
 /// difference between what it saw and what is true, which is never more than a few events.
 pub const WAITING_MAX: usize = 64;
+/// An event that an answering client does not answer goes out again this often, the same each time; then it is held.
+pub const REPEATS_MAX: u8 = 5;
 /// A temporarily unreachable client is tried again for this long (rcc sheet, answers to event INFOs).
 pub const REST_TOTAL_MAX_MS: u64 = 64_000;
 
@@ -86,6 +89,12 @@ pub struct Outbox {
     /// The route was repaired and nothing has arrived since.
     #[serde(default)]
     pub is_repaired: bool,
+    /// This client answers events (pidgin-sipe answers none): one that it does not answer has not arrived.
+    #[serde(default)]
+    pub is_answering: bool,
+    /// How often the event on the wire was repeated.
+    #[serde(default)]
+    pub repeats: u8,
 }
 
 impl Outbox {
@@ -149,6 +158,8 @@ impl Outbox {
     pub fn answered(&mut self) {
         self.rested_ms = 0;
         self.is_repaired = false;
+        self.is_answering = true;
+        self.repeats = 0;
     }
 
     pub fn deadline(&self) -> Option<Moment> {

@@ -5,7 +5,7 @@ use super::{Context, Session};
 use crate::csta::{Event, EventBody, LocalState, Payload};
 use crate::machine::call::{CALLS_MAX, Call};
 use crate::machine::effect::{Effect, EndReason, Note};
-use crate::machine::outbox::{InFlight, Lane, Outgoing, REST_TOTAL_MAX_MS};
+use crate::machine::outbox::{InFlight, Lane, Outgoing, REPEATS_MAX, REST_TOTAL_MAX_MS};
 use crate::machine::reconcile::reconcile;
 use crate::machine::rules::TIMER_F_MS;
 use crate::sip::Message;
@@ -316,6 +316,20 @@ impl Session {
         self.outbox.lane = Lane::Resting { until: cx.now.after_ms(rest_ms), outgoing };
     }
 
+    /// The same event under the same number; after some times it waits until the far side is heard of.
+    fn repeat(&mut self, cx: Context<'_>, flight: InFlight, effects: &mut Vec<Effect>) {
+        self.dialog.local_cseq = flight.cseq - 1;
+        if self.outbox.repeats < REPEATS_MAX {
+            self.outbox.repeats += 1;
+            return self.send(cx, flight.outgoing, effects);
+        }
+        self.outbox.repeats = 0;
+        self.outbox.is_numbered = true;
+        self.outbox.rested_ms = REST_TOTAL_MAX_MS;
+        self.outbox.returned = Some(flight.outgoing);
+        self.outbox.lane = Lane::Held;
+    }
+
     pub(super) fn tick_outbox(&mut self, cx: Context<'_>, effects: &mut Vec<Effect>) {
         if self.outbox.deadline().is_none_or(|at| cx.now < at) {
             return;
@@ -323,6 +337,11 @@ impl Session {
         match std::mem::take(&mut self.outbox.lane) {
             Lane::InFlight(InFlight { outgoing: Outgoing::RepairRoute, .. }) => {
                 self.bye(cx, EndReason::RouteLost, effects);
+            }
+            // Its connection was lost with it, or the answer's: the far side tells a repetition from a new event by its number.
+            Lane::InFlight(flight) if self.outbox.is_answering && self.is_wanted(&flight.outgoing) => {
+                effects.push(Effect::Note(Note::EventUnanswered));
+                self.repeat(cx, flight, effects);
             }
             // pidgin-sipe answers no INFO at all: an unanswered one alone never ends a dialog.
             Lane::InFlight(_) => effects.push(Effect::Note(Note::EventUnanswered)),
