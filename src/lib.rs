@@ -19,6 +19,7 @@
 pub mod config;
 pub mod csta;
 pub mod id;
+pub mod mutant;
 pub mod sip;
 // floor 1: decisions
 pub mod machine;

@@ -36,6 +36,11 @@ pub enum Command {
     Sim(sim::cli::SimArgs),
     /// Tell the story of one simulated seed.
     Story(sim::cli::ReplayArgs),
+    /// Find the fewest faults with which a simulated seed still breaks the same promise.
+    Shrink(sim::cli::ReplayArgs),
+    /// Plant bugs in the product, one at a time, and see each caught.
+    #[cfg(feature = "mutants")]
+    Mutants(crate::mutants::MutantsArgs),
     Live(Box<Live>),
     Load(Load),
     /// A run that was made before, again: the same faults at the same times.
@@ -69,6 +74,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Doctor(doctor) => doctor.run(),
         Command::Sim(args) => or_one(sim::cli::sim(&args)),
         Command::Story(args) => or_one(sim::cli::replay(&args)),
+        Command::Shrink(args) => or_one(sim::cli::shrink(&args)),
+        #[cfg(feature = "mutants")]
+        Command::Mutants(args) => or_one(crate::mutants::mutants(&args)),
         Command::Live(live) => live::run(&live),
         Command::Load(load) => load.run(),
         Command::PartBalancer(part) => or_two("balancer", part.run().map(|()| ExitCode::SUCCESS)),
@@ -136,6 +144,16 @@ fn replay(seed: u64, scenario: Option<&str>, dir: &Path, program: Option<PathBuf
     }
 }
 
+fn or_one(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("chaos: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -148,15 +166,5 @@ mod tests {
         let line = "chaos live --scenario kill --seed 7 --faults-s 10 --calm-s 3 --users 60 --slack 8";
         let parsed = Cli::try_parse_from(line.split_whitespace()).expect("as the runs print it");
         assert!(matches!(parsed.command, Command::Live(live) if live.seed == Some(7) && live.scenario == "kill"));
-    }
-}
-
-fn or_one(outcome: anyhow::Result<()>) -> ExitCode {
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            eprintln!("chaos: {why:#}");
-            ExitCode::FAILURE
-        }
     }
 }

@@ -14,6 +14,8 @@ pub mod cli;
 pub mod fault;
 pub mod history;
 pub mod live;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod report;
 pub mod seed;
 pub mod sim;

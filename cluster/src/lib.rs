@@ -14,6 +14,7 @@ pub mod log;
 pub mod machine;
 pub mod membership;
 pub mod memory;
+pub mod mutant;
 pub mod node;
 pub mod peer;
 pub mod raft;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::mutant::{Mutant, mutant};
 use crate::record::{Change, Claims, Incarnation, Record, Refusal};
 
 /// What a node may ask of the machine; one entry of the log.
@@ -136,12 +137,13 @@ impl Machine {
 
     /// Cheap in memory: the bodies are shared with the machine.
     pub fn snapshot(&self) -> Snapshot {
+        let kept = self.records.len() - usize::from(mutant(Mutant::SnapshotLosesLast) && !self.records.is_empty());
         Snapshot {
             revision: self.revision,
             incarnation: self.incarnation,
             feature_level: self.feature_level,
             living: self.living.iter().map(|(incarnation, node)| (*incarnation, node.clone())).collect(),
-            records: self.records.values().cloned().collect(),
+            records: self.records.values().take(kept).cloned().collect(),
         }
     }
 
@@ -160,7 +162,11 @@ impl Machine {
     }
 
     fn join(&mut self, node: Arc<str>) -> Reply {
-        let former = self.living().find(|(_, name)| **name == node).map(|(incarnation, _)| incarnation);
+        let former = self
+            .living()
+            .filter(|_| !mutant(Mutant::JoinLeavesFormer))
+            .find(|(_, name)| **name == node)
+            .map(|(incarnation, _)| incarnation);
         self.incarnation += 1;
         let incarnation = Incarnation(self.incarnation);
         self.living.insert(incarnation, node);
@@ -181,6 +187,9 @@ impl Machine {
 
     fn bequeath(&mut self, from: Incarnation, to: Incarnation) -> u64 {
         self.living.remove(&from);
+        if mutant(Mutant::RecordsDieWithOwner) {
+            self.records.retain(|_, record| record.owner != from);
+        }
         let before = self.revision;
         for record in self.records.values_mut().filter(|record| record.owner == from) {
             self.revision += 1;
@@ -224,7 +233,7 @@ impl Machine {
         match change {
             Change::Put { writer, key, expected, claims, body } => {
                 self.check_writer(writer, &key, expected, true)?;
-                let version = self.revision + 1;
+                let version = self.revision + u64::from(!mutant(Mutant::VersionReused));
                 // Most puts change no claim: nothing to check then, and the index stays as it is.
                 if let Some(record) = self.records.get_mut(&key).filter(|record| record.claims == claims) {
                     let next = Record { version, body, ..record.clone() };
@@ -257,7 +266,8 @@ impl Machine {
     }
 
     fn check_living(&self, incarnation: Incarnation) -> Result<(), Refusal> {
-        if self.living.contains_key(&incarnation) { Ok(()) } else { Err(Refusal::Fenced { incarnation }) }
+        let is_living = self.living.contains_key(&incarnation) || mutant(Mutant::NoFence);
+        if is_living { Ok(()) } else { Err(Refusal::Fenced { incarnation }) }
     }
 
     fn check_writer(&self, writer: Incarnation, key: &str, expected: u64, must_own: bool) -> Result<(), Refusal> {
@@ -265,10 +275,11 @@ impl Machine {
         let Some(record) = self.records.get(key) else {
             return if expected == 0 { Ok(()) } else { Err(Refusal::Stale { version: 0 }) };
         };
-        if must_own && record.owner != writer {
+        if must_own && record.owner != writer && !mutant(Mutant::NoFence) {
             return Err(Refusal::NotOwner { owner: record.owner });
         }
-        if record.version == expected { Ok(()) } else { Err(Refusal::Stale { version: record.version }) }
+        let is_expected = record.version == expected || mutant(Mutant::StaleVersionAccepted);
+        if is_expected { Ok(()) } else { Err(Refusal::Stale { version: record.version }) }
     }
 
     fn check_present(&self, key: &str) -> Result<(), Refusal> {

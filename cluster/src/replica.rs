@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::apply::{Applier, Raft};
 use crate::image::{Image, Shelf};
 use crate::machine::{Command, Machine, Reply};
+use crate::mutant::{Mutant, mutant};
 use crate::raft::{Role, Types};
 use crate::record::{Limit, Record, Refusal};
 use crate::records::Records;
@@ -267,6 +268,9 @@ impl Replica {
     }
 
     async fn follow_up(&self) -> Result<(), CommitError> {
+        if mutant(Mutant::StaleRead) {
+            return Ok(());
+        }
         let deadline = Instant::now() + Duration::from_millis(PROPOSAL_MS);
         let index = loop {
             let asked = match self.leader() {
@@ -350,7 +354,7 @@ fn config(role: Role, timers: Timers) -> io::Result<Config> {
         heartbeat_interval: timers.heartbeat_ms,
         election_timeout_min: timers.election_min_ms,
         election_timeout_max: timers.election_max_ms,
-        enable_elect: role == Role::Data,
+        enable_elect: role == Role::Data && !mutant(Mutant::StuckElection),
         enable_pre_vote: Some(true),
         // Taken by volume, see `housekeeping`.
         snapshot_policy: SnapshotPolicy::Never,

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
 use crate::machine::{Command, Reply};
+use crate::mutant::{Mutant, mutant};
 use crate::record::{Incarnation, Record};
 
 /// The store as one node sees it. Object-safe, so that what stands beneath does not show in the gateway's types.
@@ -69,7 +70,7 @@ impl CommitError {
     pub fn is_definite(self) -> bool {
         match self {
             Self::NoQuorum | Self::Full | Self::Closed => true,
-            Self::Lost | Self::TimedOut => false,
+            Self::Lost | Self::TimedOut => mutant(Mutant::LostIsDefinite),
         }
     }
 }
@@ -152,9 +153,11 @@ impl Notice {
     /// Whether this ends a life of the node `name`: it was fenced, or the node has joined anew, be it by a word of its own
     /// that arrived late.
     pub fn ends(&self, own: Incarnation, name: &str) -> bool {
+        let is_later = |life: Incarnation| life > own || (mutant(Mutant::OwnJoinEndsLife) && life == own);
         match self {
+            _ if mutant(Mutant::FencedLivesOn) => false,
             Self::Fenced { incarnation, .. } => *incarnation == own,
-            Self::Joined { node, incarnation, .. } => **node == *name && *incarnation > own,
+            Self::Joined { node, incarnation, .. } => **node == *name && is_later(*incarnation),
             _ => false,
         }
     }

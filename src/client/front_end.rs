@@ -334,8 +334,10 @@ impl Shared {
             self.lost.fetch_add(1, Ordering::Relaxed);
             tracing::debug!(flow = id.0, %end, "connection to the gateway ended");
         }
-        let seats: Vec<Weak<Seat>> = self.seats().values().cloned().collect();
-        seats.iter().filter_map(Weak::upgrade).for_each(|seat| seat.flow_lost(id));
+        let mut seats: Vec<Arc<Seat>> = self.seats().values().filter_map(Weak::upgrade).collect();
+        // Told in order of their names: a simulated run is the same run twice.
+        seats.sort_by(|one, other| one.name.cmp(&other.name));
+        seats.iter().for_each(|seat| seat.flow_lost(id));
         self.flows_changed.notify_waiters();
     }
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::csta::EventBody;
 use crate::id::Moment;
+use crate::mutant::{Mutant, mutant};
 
 /// Events waiting in one session. One more and all are dropped: when the client can be reached again it is told the
 /// difference between what it saw and what is true, which is never more than a few events.
@@ -102,6 +103,10 @@ impl Outbox {
     /// reconciliation tells them again; of the others, which nothing tells again, the oldest goes.
     pub fn push(&mut self, outgoing: Outgoing) -> bool {
         if self.is_stale && outgoing.call().is_some() {
+            return true;
+        }
+        if mutant(Mutant::EventOutOfOrder) && self.waiting.len() < WAITING_MAX {
+            self.waiting.push_front(outgoing);
             return true;
         }
         if self.waiting.len() < WAITING_MAX {

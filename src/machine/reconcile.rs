@@ -5,9 +5,13 @@
 
 use super::call::{Call, Calls};
 use crate::csta::{ConnectionId, DeviceRef, EventBody, LocalState, RedirectionRef};
+use crate::mutant::{Mutant, mutant};
 
 /// Events that move somebody who believes `view` to `truth`, ended calls first. `own` is the monitored device.
 pub fn reconcile(own: &str, view: &Calls, truth: &Calls) -> Vec<EventBody> {
+    if mutant(Mutant::NoReconcile) {
+        return Vec::new();
+    }
     let mut events: Vec<EventBody> =
         view.0.keys().filter(|id| !truth.contains(id)).map(|id| cleared(id, own, own, LocalState::Null)).collect();
     for (id, target) in &truth.0 {

@@ -131,7 +131,15 @@ impl Pair {
             relay: Arc::new(Hearing { ear: ear.clone(), names, voice: voice.clone() }),
         };
         let started = runtime.spawn(Node::start(options)).await;
-        let node = started.map_err(|error| PairError::Threads(std::io::Error::other(error)))??;
+        let started = started.map_err(|error| PairError::Threads(std::io::Error::other(error)));
+        let node = match started.and_then(|started| started.map_err(PairError::from)) {
+            Ok(node) => node,
+            Err(error) => {
+                // A runtime must not be dropped where tasks run.
+                runtime.shutdown_background();
+                return Err(error);
+            }
+        };
         let cluster = config.cluster.name.clone();
         Ok(Self(Arc::new(Shared { node, ear, voice, cluster, runtime: Some(runtime) })))
     }

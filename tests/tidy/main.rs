@@ -19,6 +19,7 @@ const LONG_FILES: &[(&str, &str)] = &[
     ("src/actor/link/tests.rs", "one scenario after the other over one rig"),
     ("src/actor/dynamic/tests.rs", "one scenario after the other over one rig"),
     ("src/actor/tree/tests.rs", "one scenario after the other over one rig"),
+    ("tests/takeover/pair.rs", "everything that is done to a pair from outside stands together"),
     ("tests/link_loss.rs", "one scenario after the other over one lab"),
     ("tests/session_flows/property.rs", "the generator and the law it is held to are read together"),
     ("tests/session_flows/rig.rs", "one player for every line of the transcripts' notation"),
@@ -34,7 +35,7 @@ const RESERVED: &[(&[&str], &[&str], &str)] = &[
     (&["openssl", "tokio_openssl"], &["src/transport/legacy.rs", "src/transport/tests/legacy.rs"], "an optional build"),
     (
         &["lyncpin_cluster"],
-        &["src/store.rs", "src/store/"],
+        &["src/store.rs", "src/store/", "src/mutant.rs"],
         "the only file that names both what machines remember and the cluster",
     ),
     (&["rustls", "tokio_rustls", "webpki"], &["src/transport/"], "bytes in and out"),

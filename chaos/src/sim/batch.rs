@@ -14,10 +14,13 @@ pub struct Batch {
     pub profile: Profile,
     pub seeds: Vec<u64>,
     pub threads: usize,
-    /// The first violation ends it.
-    pub stops_early: bool,
+    /// The first violation of one of these ends it.
+    pub stops_on: Vec<&'static str>,
     /// One line to standard error now and then.
     pub shows_progress: bool,
+    /// The bug that is planted in each run.
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<lyncpin::mutant::Mutant>,
 }
 
 /// Runs one seed; a panic of the product is a violation like any other.
@@ -54,13 +57,16 @@ impl Batch {
         std::thread::scope(|scope| {
             for _ in 0..self.threads.max(1) {
                 scope.spawn(|| {
+                    #[cfg(feature = "mutants")]
+                    lyncpin_cluster::mutant::plant(self.mutant);
                     while !stopped.load(Ordering::Relaxed) {
                         let at = next.fetch_add(1, Ordering::Relaxed);
                         let Some(seed) = self.seeds.get(at) else { return };
                         let outcome = run_seed(*seed, self.profile, false);
                         if !outcome.violations.is_empty() {
                             found.fetch_add(1, Ordering::Relaxed);
-                            stopped.fetch_or(self.stops_early, Ordering::Relaxed);
+                            let stops = outcome.violations.iter().any(|one| self.stops_on.contains(&one.invariant));
+                            stopped.fetch_or(stops, Ordering::Relaxed);
                         }
                         done.lock().unwrap_or_else(PoisonError::into_inner).push((at, outcome));
                     }

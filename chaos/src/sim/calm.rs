@@ -49,7 +49,6 @@ impl World {
             if !machine.borrow().joins() || (known.contains_key(&id) && old.is_none()) {
                 continue;
             }
-            tell!(self.story, "voter {id} takes the place of {old:?}");
             let asked = self.machine(leader).borrow().ask(move |running| async move {
                 let raft = running.replica.raft();
                 raft.add_learner(id, voter(number), true).await.ok()?;
@@ -60,7 +59,9 @@ impl World {
                 Some(())
             });
             // Err: tried again.
-            let _ = timeout(Duration::from_millis(2_000), asked).await;
+            if matches!(timeout(Duration::from_millis(2_000), asked).await, Ok(Some(Some(())))) {
+                tell!(self.story, "voter {id} took the place of {old:?}");
+            }
         }
     }
 
@@ -75,6 +76,7 @@ impl World {
                 members.iter().any(|member| Some(member.incarnation) == running.incarnation.get())
                     && running.replica.may_act()
             })
+            && DATA.contains(&leader)
             && all.iter().all(|running| {
                 running.replica.leader().map(machine_of) == Some(leader)
                     && running.replica.records().machine().snapshot() == first

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lyncpin_cluster::log::disk::{Disk, See, Write};
+use lyncpin_cluster::mutant::{Mutant, mutant};
 
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -97,7 +98,7 @@ impl Disk for Handle {
         }
         for write in writes {
             apply(&mut platter.seen, write);
-            if platter.lies {
+            if platter.lies || mutant(Mutant::NoFsync) {
                 platter.unsynced.push(write.clone());
             } else {
                 apply(&mut platter.synced, write);

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use lyncpin_cluster::mutant::{Mutant, mutant};
 use tokio::task::spawn_local;
 use tokio::time::sleep;
 
@@ -98,7 +99,7 @@ impl World {
         let unsynced = machine.disk.unsynced();
         let lost = machine.disk.cut_power(dice::within(0..unsynced as u64 + 1) as usize);
         machine.disk.lie(false);
-        if lost > 0 {
+        if lost > 0 && !mutant(Mutant::NoFsync) {
             tell!(
                 self.story,
                 "node {node} lost {lost} writes that were said to be durable; it does not vote with that store"

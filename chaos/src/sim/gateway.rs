@@ -57,7 +57,7 @@ impl Common {
 
 /// What comes to a session.
 pub enum Mail {
-    Input(Input),
+    Input(Box<Input>),
     Inbound(FlowId, Box<Message>),
 }
 
@@ -182,7 +182,7 @@ impl Node {
             let mut end = self.common.pbx.open(asker);
             *self.link.borrow_mut() = Some(end.sender());
             for session in self.bound.borrow().iter() {
-                self.tell(session, Mail::Input(Input::LinkUp { features: None }));
+                self.tell(session, Mail::Input(Input::LinkUp { features: None }.into()));
             }
             while let Some(what) = end.back.recv().await {
                 match what {
@@ -190,7 +190,7 @@ impl Node {
                     FromPbx::Event(event) => {
                         let session = self.xrefs.borrow().get(&event.xref).cloned();
                         if let Some(session) = session {
-                            self.tell(&session, Mail::Input(Input::PbxEvent { event }));
+                            self.tell(&session, Mail::Input(Input::PbxEvent { event }.into()));
                         }
                     }
                     FromPbx::Closed => break,
@@ -203,7 +203,7 @@ impl Node {
                 self.settled(ticket, Err(lyncpin::machine::ask::LinkFailed::Lost));
             }
             for session in self.bound.borrow().iter() {
-                self.tell(session, Mail::Input(Input::LinkDown));
+                self.tell(session, Mail::Input(Input::LinkDown.into()));
             }
             sleep(Duration::from_millis(dice::within(50..300))).await;
         }
@@ -214,7 +214,7 @@ impl Node {
         if let Ok(lyncpin::csta::Outcome::MonitorStart { xref, .. }) = &result {
             self.xrefs.borrow_mut().insert(xref.clone(), session.clone());
         }
-        self.tell(&session, Mail::Input(Input::Settled { ask, result }));
+        self.tell(&session, Mail::Input(Input::Settled { ask, result }.into()));
     }
 }
 

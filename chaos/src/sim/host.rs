@@ -12,6 +12,7 @@ use std::time::Duration;
 use futures_util::future::LocalBoxFuture;
 use lyncpin::store::{CommitRefused, Records};
 use lyncpin_cluster::log::{Log, Mode};
+use lyncpin_cluster::mutant::{Mutant, mutant};
 use lyncpin_cluster::node::{Life, guardian, watchdog};
 use lyncpin_cluster::raft::{Role, Voter};
 use lyncpin_cluster::replica::{Parts, Replica, Timers};
@@ -150,6 +151,9 @@ impl Machine {
     /// The store is not to be voted with: the node comes back under an id that no node has had.
     pub fn begin_anew(&mut self) {
         self.disk.lose_all();
+        if mutant(Mutant::VoteAfterEmptyStore) {
+            return;
+        }
         self.id += 10;
         self.joins = true;
     }

@@ -23,8 +23,9 @@ mod relay;
 mod run;
 pub mod serve;
 mod session;
+mod shrink;
 pub mod story;
 mod users;
 
 pub use plan::{Plan, Profile};
-pub use run::{Outcome, run};
+pub use run::{Outcome, Violation, run};

@@ -124,6 +124,10 @@ impl Plan {
         let count = if is_fence { dice.within(2..5) } else { dice.within(1..7) };
         let mut faults: Vec<Planned> = (0..count).map(|_| planned(&mut dice, is_fence, faults_until_ms)).collect();
         faults.sort_by_key(|planned| planned.at_ms);
+        // Two stores lost are more than three voters can stand.
+        let mut is_first = true;
+        let loses_store = |fault| matches!(fault, Fault::LyingDisk { .. } | Fault::LostDisk { .. });
+        faults.retain(|planned| !loses_store(planned.fault) || std::mem::replace(&mut is_first, false));
         Self {
             seed,
             profile,

@@ -147,12 +147,12 @@ impl World {
         self.machines.iter().for_each(|machine| machine.borrow_mut().start());
         start_hub(self.clone());
         spawn_local(self.clone().restart(restarts));
+        let mut lives = Vec::new();
         for machine in &self.machines[..2] {
             let (history, story) = (self.history.clone(), self.story.clone());
-            spawn_local(ops::write_and_read(machine.clone(), history, story, plan.clone(), until_ms + 500));
+            lives.push(spawn_local(ops::write_and_read(machine.clone(), history, story, plan.clone(), until_ms + 500)));
         }
-        let lives: Vec<_> =
-            self.people.iter().map(|person| spawn_local(person.clone().live(until_ms, plan.pace_ms))).collect();
+        lives.extend(self.people.iter().map(|person| spawn_local(person.clone().live(until_ms, plan.pace_ms))));
         for planned in &plan.faults {
             spawn_local(self.clone().suffer(*planned));
         }
@@ -174,6 +174,11 @@ impl World {
                     violations.push(Violation { invariant, what });
                 }
             }
+        }
+        // What was acknowledged last is a heartbeat away from being known everywhere.
+        let still = timeout(Duration::from_millis(CONVERGENCE_MS), self.converge()).await;
+        if converged.is_ok() && still.is_err() {
+            violations.push(Violation { invariant: "I13", what: self.what_is_wrong() });
         }
         self.judge(&mut violations);
         for violation in &violations {

@@ -9,6 +9,7 @@ use lyncpin::machine::ask::LinkFailed;
 use lyncpin::machine::effect::Effect;
 use lyncpin::machine::input::{FlowId, Input};
 use lyncpin::machine::session::Session;
+use lyncpin::mutant::{Mutant, mutant};
 use lyncpin::sip::Message;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
@@ -49,7 +50,7 @@ pub async fn serve(
             None => {
                 let wait = carrier.session.deadline().ms_from(carrier.node.common.now()).max(1);
                 match timeout(Duration::from_millis(wait), mail.recv()).await {
-                    Ok(Some(Mail::Input(input))) => input,
+                    Ok(Some(Mail::Input(input))) => *input,
                     Ok(Some(Mail::Inbound(flow, message))) => match carrier.inbound(flow, message) {
                         Some(input) => input,
                         None => continue,
@@ -104,6 +105,9 @@ impl Carrier {
         } else {
             self.node.records.commit(&key, self.version, SessionActor::claims(&self.session), &self.session)
         };
+        let (early, effects) =
+            if mutant(Mutant::AnswerBeforeCommit) { (effects, Vec::new()) } else { (Vec::new(), effects) };
+        early.into_iter().for_each(|effect| self.carry_out(effect));
         match commit.await {
             Ok(version) => {
                 self.version = version;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::Life;
 use crate::machine::{Command, Reply};
+use crate::mutant::{Mutant, mutant};
 use crate::raft::Role;
 use crate::record::Incarnation;
 use crate::replica::Proposed;
@@ -166,7 +167,8 @@ impl Guardian {
             let silence = silence.unwrap_or(Duration::MAX).min(known_for);
             // Whoever lives has had the time to answer this leader's first word.
             let is_silent = silence > lease + margin && leads_since.elapsed() > margin;
-            if is_dead || is_silent {
+            let is_hurried = mutant(Mutant::FenceWithoutLease) && silence * 4 > lease + margin;
+            if is_dead || is_silent || is_hurried {
                 let command = Command::Fence { incarnation, heir };
                 if let Proposed::Reply { reply: Reply::Fenced { moved }, .. } = replica.propose_here(command).await {
                     let why = if is_dead { "its process is gone" } else { "it is silent" };

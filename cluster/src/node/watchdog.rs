@@ -9,6 +9,7 @@ use openraft::async_runtime::WatchReceiver;
 use tokio::time::Instant;
 
 use super::Life;
+use crate::mutant::{Mutant, mutant};
 use crate::raft::Role;
 
 /// Data nodes have had several elections' time by then.
@@ -36,7 +37,8 @@ pub async fn watch(life: Arc<Life>) {
             () = life.replica().contact().older_log() => be_elected(&life).await,
         }
         if life.replica().is_leader() {
-            if let Some(heir) = up_to_date(&life) {
+            let heir = up_to_date(&life).filter(|_| !mutant(Mutant::WitnessKeepsLeading));
+            if let Some(heir) = heir {
                 // Err: the voter has stopped.
                 let _ = raft.trigger().transfer_leader(heir).await;
             }

@@ -17,6 +17,8 @@ mod report;
 mod request;
 mod service;
 mod settle;
+#[cfg(feature = "mutants")]
+mod spoil;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -228,6 +230,8 @@ impl Session {
         for asked in &mut self.asked {
             asked.is_unsettled = true;
         }
+        #[cfg(feature = "mutants")]
+        self.spoil(cx, &mut effects);
         self.repeat_in_flight(cx, &mut effects);
         self.pump(cx, &mut effects);
         effects

@@ -5,6 +5,7 @@ use super::{Asked, Context, Session};
 use crate::csta::{ConnectionId, Failure, LocalState, Outcome, Service};
 use crate::machine::call::Call;
 use crate::machine::effect::Effect;
+use crate::mutant::{Mutant, mutant};
 use crate::sip::reason_of;
 
 /// What the PBX's state says of a command.
@@ -20,6 +21,9 @@ impl Session {
     /// A call in the snapshot carries our intent: the MakeCall or ConsultationCall that asked for it has happened.
     /// Even when its answer is still awaited: the call must not be told of before the answer that names it.
     pub(super) fn settle_by_intent(&mut self, correlator: &str, connection: &ConnectionId) {
+        if mutant(Mutant::IntentIgnored) {
+            return;
+        }
         for asked in &mut self.asked {
             let wanted = match &asked.service {
                 Service::MakeCall { correlator, .. } | Service::ConsultationCall { correlator, .. } => correlator,

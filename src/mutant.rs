@@ -1,0 +1,3 @@
+//! Bugs planted on purpose, as the cluster crate names them.
+
+pub use lyncpin_cluster::mutant::{Mutant, mutant};
