@@ -1,7 +1,7 @@
 //! The record machine as openraft drives it.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::{Stream, StreamExt};
 use openraft::EntryPayload;
@@ -10,7 +10,7 @@ use openraft::storage::{EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::type_config::alias::SnapshotOf;
 
 use crate::image::{Image, Shelf};
-use crate::machine::Reply;
+use crate::machine::{Machine, Reply};
 use crate::raft::{LogId, SnapshotMeta, StoredMembership, Types};
 use crate::records::Records;
 
@@ -22,13 +22,39 @@ pub type Raft = openraft::Raft<Types, Applier>;
 pub struct Applier {
     records: Arc<Records>,
     shelf: Arc<dyn Shelf>,
+    /// What the records were made from, while the voter starts: it is asked for more than once then.
+    opened: Arc<Mutex<Option<(SnapshotMeta, Image)>>>,
     applied: Option<LogId>,
     membership: StoredMembership,
 }
 
+/// An applier at a start, its records, and what to drop when the start is over.
+pub struct Opened {
+    pub applier: Applier,
+    pub records: Arc<Records>,
+    pub snapshot: Arc<Mutex<Option<(SnapshotMeta, Image)>>>,
+}
+
 impl Applier {
     pub fn new(records: Arc<Records>, shelf: Arc<dyn Shelf>) -> Self {
-        Self { records, shelf, applied: None, membership: StoredMembership::default() }
+        Self { records, shelf, opened: Arc::default(), applied: None, membership: StoredMembership::default() }
+    }
+
+    /// From the snapshot on the shelf. openraft would install it, which writes all of it again.
+    pub async fn open(shelf: Arc<dyn Shelf>) -> io::Result<Opened> {
+        let loaded = shelf.load().await?;
+        let (applied, membership, machine) = match &loaded {
+            Some((meta, image)) => {
+                let machine = Machine::restore(image.snapshot().clone());
+                (meta.last_log_id, meta.last_membership.clone(), machine)
+            }
+            None => (None, StoredMembership::default(), Machine::default()),
+        };
+        let records = Arc::new(Records::new(machine));
+        records.applied_up_to(applied.map_or(0, |id| id.index()));
+        let snapshot = Arc::new(Mutex::new(loaded));
+        let applier = Self { records: records.clone(), shelf, opened: snapshot.clone(), applied, membership };
+        Ok(Opened { applier, records, snapshot })
     }
 }
 
@@ -84,7 +110,8 @@ impl RaftStateMachine<Types> for Applier {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
-        let loaded = self.shelf.load().await?;
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let loaded = if opened.is_some() { opened } else { self.shelf.load().await? };
         Ok(loaded.map(|(meta, snapshot)| Snapshot { meta, snapshot }))
     }
 }

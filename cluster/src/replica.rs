@@ -2,8 +2,8 @@
 //! leader and back.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -17,9 +17,9 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::apply::{Applier, Raft};
+use crate::apply::{Applier, Opened, Raft};
 use crate::image::{Image, Shelf};
-use crate::machine::{Command, Machine, Reply};
+use crate::machine::{Command, Reply};
 use crate::mutant::{Mutant, mutant};
 use crate::raft::{Role, Types};
 use crate::record::{Limit, Record, Refusal};
@@ -116,10 +116,10 @@ impl Replica {
         N::Network: NetSnapshot<Types, SnapshotData = Image>,
     {
         let Parts { id, role, timers, log, network, shelf, peers, runtime } = parts;
-        let records = Arc::new(Records::new(Machine::default()));
         let config = Arc::new(config(role, timers)?);
-        let applier = Applier::new(records.clone(), shelf);
+        let Opened { applier, records, snapshot } = Applier::open(shelf).await?;
         let raft = Raft::build(id, config, network, log, applier).await.map_err(io::Error::other)?;
+        drop(snapshot.lock().unwrap_or_else(PoisonError::into_inner).take());
         let contact = Contact::new(timers.lease());
         let under_way = AtomicUsize::new(0);
         Ok(Self(Arc::new(Inner { id, role, timers, raft, records, peers, runtime, contact, under_way })))
