@@ -35,6 +35,9 @@ pub const PROPOSAL_MS: u64 = 5_000;
 /// Pause before a command asks again who leads.
 const NO_LEADER_PAUSE_MS: u64 = 5;
 
+/// A leader that handed over still answers what it was asked before: that long is waited for it.
+const DEPOSED_MS: u64 = 50;
+
 /// The clock of elections. Below the LAN profile an idle disk's hiccup looks like a death.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timers {
@@ -231,7 +234,7 @@ impl Replica {
                     tokio::select! {
                         biased;
                         asked = tokio::time::timeout_at(deadline, asked) => asked,
-                        () = self.deposed(leader) => Ok(Proposed::Failed(CommitError::Lost)),
+                        () = self.long_deposed(leader) => Ok(Proposed::Failed(CommitError::Lost)),
                     }
                 }
                 None => Ok(Proposed::Elsewhere { leader: None }),
@@ -265,6 +268,11 @@ impl Replica {
                 return;
             }
         }
+    }
+
+    async fn long_deposed(&self, asked: u64) {
+        self.deposed(asked).await;
+        tokio::time::sleep(Duration::from_millis(DEPOSED_MS)).await;
     }
 
     async fn follow_up(&self) -> Result<(), CommitError> {
