@@ -392,12 +392,29 @@ async fn end_when_it_must(node: Node) {
 
 /// Cuts the log when it has outgrown what it would be cut to: so the work is in proportion to what is written.
 async fn keep_house(node: Node) {
+    // Up to where it was to be cut.
+    let mut cut: Option<u64> = None;
     loop {
         tokio::time::sleep(Duration::from_millis(HOUSEKEEPING_MS)).await;
         let log = &node.0.log;
-        if log.log_bytes() > LOG_BYTES_MIN && log.log_bytes() > node.0.life.replica().records().machine().bytes() {
-            // Err: the voter has stopped.
-            let _ = node.0.life.replica().raft().trigger().snapshot().await;
+        if log.log_bytes() <= LOG_BYTES_MIN.max(node.0.life.replica().records().machine().bytes()) {
+            cut = None;
+            continue;
+        }
+        let raft = node.0.life.replica().raft();
+        let (applied, snapshot) = {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            (metrics.last_applied.map(|id| id.index()), metrics.snapshot.map(|id| id.index()))
+        };
+        // Err, in both: the voter has stopped.
+        if let Some(index) = cut.filter(|index| snapshot >= Some(*index)) {
+            // The snapshot is there, and of few large entries openraft keeps all: for voters that lag, who get the snapshot.
+            let _ = raft.trigger().purge_log(index).await;
+            cut = None;
+        } else {
+            cut = cut.or(applied);
+            let _ = raft.trigger().snapshot().await;
         }
     }
 }
