@@ -29,7 +29,7 @@ impl Relay for Silent {
     }
 }
 
-async fn node(id: u64, addresses: &[String], folder: &Path) -> Node {
+pub async fn node(id: u64, addresses: &[String], folder: &Path) -> Node {
     let voters: BTreeMap<u64, Voter> = (1..)
         .zip(addresses)
         .map(|(id, address)| {
