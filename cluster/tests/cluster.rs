@@ -340,3 +340,26 @@ async fn the_survivor_of_a_lost_quorum_goes_on_in_a_new_epoch_and_the_old_side_i
     lab.until("it has it all", || (lab.node(2).replica().scan("session/").len() == 21).then_some(())).await;
     assert!(lab.node(2).identity().epoch == 1 && lab.node(2).id() > 65_535);
 }
+
+/// openraft keeps 1,000 entries; of large ones a snapshot was made twice a second, and the log never cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_of_few_large_entries_is_cut() {
+    let lab = Lab::start().await;
+    let a = lab.node(1).join().await.unwrap();
+    let mut expected = 0;
+    let large = |expected| Change::Put {
+        writer: a,
+        key: "session/1".into(),
+        expected,
+        claims: Claims::default(),
+        body: vec![7; 250_000].into(),
+    };
+    for _ in 0..70 {
+        let proposed = lab.node(1).replica().propose(Command::Batch { changes: vec![large(expected)] }).await;
+        let Ok(Reply::Applied { versions }) = proposed else { panic!("{proposed:?}") };
+        expected = versions[0];
+    }
+    for id in 1..=3 {
+        lab.until("it is cut", || (lab.node(id).status().log_bytes < 1_000_000).then_some(())).await;
+    }
+}
