@@ -25,8 +25,18 @@ const OPTIONS: &[u8] = b"OPTIONS sip:health@localhost SIP/2.0\r\nVia: SIP/2.0/TC
 pub struct Balancer {
     address: SocketAddr,
     nodes: Arc<[Backend]>,
+    turn: Arc<Turn>,
     tasks: Vec<JoinHandle<()>>,
 }
+
+/// Which node the next connection tries first.
+struct Turn {
+    next: AtomicUsize,
+    /// Always this one; `NONE`: one after the other.
+    preferred: AtomicUsize,
+}
+
+const NONE: usize = usize::MAX;
 
 struct Backend {
     address: SocketAddr,
@@ -46,12 +56,18 @@ impl Balancer {
         let backend = |address| Backend { address, is_well: watch::Sender::new(false) };
         let nodes: Arc<[Backend]> = nodes.into_iter().map(backend).collect();
         let mut tasks: Vec<_> = (0..nodes.len()).map(|nth| tokio::spawn(look_after(nodes.clone(), nth))).collect();
-        tasks.push(tokio::spawn(accept(listener, nodes.clone())));
-        Ok(Self { address, nodes, tasks })
+        let turn = Arc::new(Turn { next: AtomicUsize::new(0), preferred: AtomicUsize::new(NONE) });
+        tasks.push(tokio::spawn(accept(listener, nodes.clone(), turn.clone())));
+        Ok(Self { address, nodes, turn, tasks })
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// New connections go to this node as long as it is well; `None`: to all in turn.
+    pub fn prefer(&self, nth: Option<usize>) {
+        self.turn.preferred.store(nth.unwrap_or(NONE), Ordering::Relaxed);
     }
 
     /// Whether each node serves, in the order given.
@@ -79,17 +95,19 @@ async fn ask(address: SocketAddr) -> io::Result<bool> {
     Ok(&answer == b"SIP/2.0 200 ")
 }
 
-async fn accept(listener: TcpListener, nodes: Arc<[Backend]>) {
-    let turn = Arc::new(AtomicUsize::new(0));
+async fn accept(listener: TcpListener, nodes: Arc<[Backend]>, turn: Arc<Turn>) {
     while let Ok((client, _)) = listener.accept().await {
         tokio::spawn(carry(client, nodes.clone(), turn.clone()));
     }
 }
 
-async fn carry(mut client: TcpStream, nodes: Arc<[Backend]>, turn: Arc<AtomicUsize>) {
+async fn carry(mut client: TcpStream, nodes: Arc<[Backend]>, turn: Arc<Turn>) {
     let began = tokio::time::Instant::now();
     while began.elapsed() < Duration::from_millis(NOBODY_MS) {
-        let first = turn.fetch_add(1, Ordering::Relaxed);
+        let first = match turn.preferred.load(Ordering::Relaxed) {
+            NONE => turn.next.fetch_add(1, Ordering::Relaxed),
+            preferred => preferred,
+        };
         let in_turn = (0..nodes.len()).map(|n| &nodes[(first + n) % nodes.len()]);
         let Some(node) = in_turn.into_iter().find(|node| *node.is_well.borrow()) else {
             tokio::time::sleep(Duration::from_millis(5)).await;

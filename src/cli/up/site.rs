@@ -13,11 +13,12 @@ use futures_util::future::join_all;
 use crate::client::{FrontEnd, FrontEndOptions, Phase, RccUser, UserOptions};
 use crate::csta::LocalState;
 use crate::lab::balancer::Balancer;
-use crate::lab::pbx::{CallSeen, DeviceRange, PbxLab, PbxOptions, Reply, Request};
+use crate::lab::pbx::{CallSeen, DeviceRange, Entry, PbxLab, PbxOptions, Reply, Request};
 
 /// Extension of the first demo user.
 const FIRST: usize = 10_001;
-const FRONT_ENDS: usize = 8;
+/// What the PBX remembers for a count of every command.
+const HISTORY_MAX: usize = 1_000_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Site {
@@ -53,11 +54,8 @@ fn line_of(extension: usize) -> String {
 }
 
 impl Site {
-    pub async fn start(
-        folder: Option<&Path>,
-        users: usize,
-        out: &mut impl Write,
-    ) -> Result<Self, Box<dyn std::error::Error>> {
+    pub async fn start(wanted: &super::Up, out: &mut impl Write) -> Result<Self, Box<dyn std::error::Error>> {
+        let (folder, users) = (wanted.dir.as_deref(), wanted.users as usize);
         let is_ours = folder.is_none();
         let folder = match folder {
             Some(folder) => folder.to_owned(),
@@ -67,10 +65,13 @@ impl Site {
         let mut options = PbxOptions::with_links(2);
         options.devices = vec![DeviceRange { first: FIRST.to_string(), count: users }];
         options.model.ring_timeout_ms = None;
+        if wanted.kills.is_some() {
+            options.history_entries_max = HISTORY_MAX;
+        }
         let pbx = PbxLab::start(options).await?;
         let sip: Vec<SocketAddr> = (0..2).map(|_| free_address()).collect::<io::Result<_>>()?;
         let admin: Vec<SocketAddr> = (0..3).map(|_| free_address()).collect::<io::Result<_>>()?;
-        configure(&folder, users, &sip, &admin, pbx.addresses())?;
+        configure(&folder, users, &sip, &admin, pbx.addresses(), &wanted.pace)?;
         let balancer = Balancer::start(SocketAddr::from(([127, 0, 0, 1], 0)), sip.iter().copied()).await?;
         let mut site = Self {
             folder,
@@ -99,7 +100,11 @@ impl Site {
         }
         out.flush()?;
         site.until_both_serve().await?;
-        site.sign_in(users).await?;
+        // A drill hits the node that serves everybody.
+        site.balancer.prefer(wanted.drill.then_some(0));
+        site.sign_in(users, wanted.front_ends as usize).await?;
+        site.place_calls(wanted.calls.map_or(users / 8, |calls| calls as usize)).await?;
+        site.balancer.prefer(None);
         writeln!(out, "  {} demo users signed in, {} calls", site.users.len(), site.calls().await.len())?;
         Ok(site)
     }
@@ -150,8 +155,8 @@ impl Site {
         tokio::time::timeout(PATIENCE, serve).await.map_err(late)
     }
 
-    async fn sign_in(&mut self, users: usize) -> Result<(), String> {
-        for n in 0..FRONT_ENDS {
+    async fn sign_in(&mut self, users: usize, front_ends: usize) -> Result<(), String> {
+        for n in 0..front_ends {
             let options = FrontEndOptions {
                 repeats_on_flow_loss: true,
                 ..FrontEndOptions::front_end(&format!("fe{n:02}.contoso.com"))
@@ -166,7 +171,7 @@ impl Site {
                 let user = format!("sip:user{extension}@contoso.com");
                 let mut options = UserOptions::new(user, line_of(extension), "sip:rccgw@localhost");
                 options.epid = format!("{extension:010x}");
-                self._front_ends[n % FRONT_ENDS].user(options)
+                self._front_ends[n % front_ends].user(options)
             })
             .collect();
         for some in self.users.chunks(50) {
@@ -174,8 +179,14 @@ impl Site {
                 signed_in.map_err(|why| format!("a demo user cannot sign in: {why}"))?;
             }
         }
-        // Every fourth pair talks.
-        for two in self.users.chunks(2).filter(|two| two.len() == 2).step_by(4) {
+        Ok(())
+    }
+
+    /// Pairs that talk, spread over the users.
+    async fn place_calls(&self, calls: usize) -> Result<(), String> {
+        let pairs = self.users.len() / 2;
+        let apart = (pairs / calls.max(1)).max(1);
+        for two in self.users.chunks_exact(2).step_by(apart).take(calls) {
             let placed = two[0].make_call(&two[1].line()).await.map_err(|why| why.to_string())?;
             if !placed.is_done() {
                 return Err(format!("a demo call was refused: {:?}", placed.refusal()));
@@ -188,6 +199,40 @@ impl Site {
             }
         }
         Ok(())
+    }
+
+    /// What the PBX says happened after this entry.
+    pub async fn history(&self, mut after: u64) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        while let Reply::History(page) = self.pbx.control(Request::History { after, max: 10_000 }).await {
+            let Some(last) = page.entries.last() else { break };
+            after = last.seq;
+            entries.extend(page.entries);
+        }
+        entries
+    }
+
+    pub async fn history_end(&self) -> u64 {
+        match self.pbx.control(Request::History { after: u64::MAX, max: 1 }).await {
+            Reply::History(page) => page.last_seq,
+            _ => 0,
+        }
+    }
+
+    /// The process takes part in nothing until it is told to go on; its kernel does.
+    pub fn signal(&self, id: u32, signal: &str) -> io::Result<()> {
+        let done = Command::new("kill").args([signal, &self.pid(id).to_string()]).status()?;
+        if done.success() { Ok(()) } else { Err(io::Error::other("the signal was not sent")) }
+    }
+
+    /// How often a node has said this in its log.
+    pub fn said(&self, id: u32, words: &str) -> usize {
+        let log = fs::read_to_string(self.folder.join(format!("node{id}.log"))).unwrap_or_default();
+        log.matches(words).count()
+    }
+
+    pub fn is_well(&self, id: u32) -> bool {
+        id.checked_sub(1).and_then(|at| self.balancer.health().get(at as usize).copied()).unwrap_or_default()
     }
 
     pub async fn calls(&self) -> Vec<CallSeen> {
@@ -236,6 +281,7 @@ fn configure(
     sip: &[SocketAddr],
     admin: &[SocketAddr],
     links: &[SocketAddr],
+    pace: &str,
 ) -> io::Result<()> {
     let mut csv = String::from("sip,line,device\n");
     for extension in FIRST..FIRST + users {
@@ -248,7 +294,9 @@ fn configure(
         voters += &format!("[[cluster.voter]]\nid = {id}\naddress = \"{}\"\nrole = \"{role}\"\n", free_address()?);
     }
     for (id, admin) in (1..=3_usize).zip(admin) {
-        let mut text = format!("[node]\nid = {id}\ndata_dir = \"data{id}\"\nstop_linger_s = 1\n{voters}");
+        let mut text = format!(
+            "[node]\nid = {id}\ndata_dir = \"data{id}\"\nstop_linger_s = 1\n[cluster]\npace = \"{pace}\"\n{voters}"
+        );
         text += &format!("[admin]\nlisten = [\"tcp://{admin}\"]\n");
         if let Some(address) = sip.get(id - 1) {
             text += &format!("[sip]\nlisten = [\"tcp://{address}\"]\n[users]\nfile = \"users.csv\"\n");
