@@ -263,8 +263,6 @@ impl Replica {
         loop {
             tokio::time::sleep(Duration::from_millis(NO_LEADER_PAUSE_MS)).await;
             if self.leader().is_some_and(|leader| leader != asked) {
-                // One that handed over may have committed it, and its answer be on the way.
-                tokio::time::sleep(Duration::from_millis(self.0.timers.heartbeat_ms)).await;
                 return;
             }
         }

@@ -11,10 +11,14 @@ use futures_util::future::join_all;
 use lyncpin::client::{RccUser, Unanswered};
 use lyncpin::lab::pbx::{Did, Entry, Happening, Request};
 use lyncpin::sip::Message;
+use tokio::time::Instant;
 
 use crate::lines::{Cue, Line, say};
-use crate::pair::{self, Pair, account, answers, device, until};
+use crate::pair::{self, PATIENCE, Pair, account, answers, device, until};
 use crate::stages::{ACTS, Act, Fault, Moment, Stage, Told, asks, names, sign_in};
+
+/// How long the PBX takes to answer where its answer is to be late.
+const LATE: Duration = Duration::from_millis(1_800);
 
 /// Who asked the PBX about a device, one after the other, without repetitions.
 fn askers(history: &[Entry], device: &str) -> Vec<SocketAddr> {
@@ -74,9 +78,10 @@ async fn round(
     let alarmed = alarms(pair);
     if moment == Moment::Asked {
         // Longer than a node without the others may act.
-        pair.delay(1_800).await;
+        pair.delay(LATE.as_millis() as u64).await;
     }
     let ring = Request::Ring { device: device(first + ACTS.len() - 1), from: Some("+14165559999".into()) };
+    let asked = Instant::now();
     let mut acting = Vec::new();
     for stage in &mut stages {
         stage.set(moment);
@@ -118,9 +123,12 @@ async fn round(
         }
         Fault::CutOff => {
             pair.cut_off(victim);
-            while answers(pair.sip[&victim]).await {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
+            let notices = async {
+                while answers(pair.sip[&victim]).await {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            assert!(tokio::time::timeout(PATIENCE, notices).await.is_ok(), "cut off, it goes on as if nothing were");
             stages.iter().for_each(|stage| stage.line.to_node.open());
             for stage in &stages {
                 if let Some((request, _)) = stage.line.asked_since(stage.seen, "INFO") {
@@ -129,6 +137,14 @@ async fn round(
                 }
             }
             until("it is fenced", || pair.said(survivor, "a node was fenced") > fenced).await;
+            if moment == Moment::Asked {
+                // The PBX answers the node that cannot commit what it hears.
+                tokio::time::sleep_until(asked + 2 * LATE).await;
+                for (stage, acting) in stages.iter().zip(&acting) {
+                    let is_early = stage.act.service().is_some() && acting.is_finished();
+                    assert!(!is_early, "{:?} was answered by a node that is cut off", stage.act);
+                }
+            }
         }
     }
     target.set(survivor);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::client::{FrontEnd, FrontEndOptions, Phase, RccUser, UserOptions};
+use crate::client::{FrontEnd, FrontEndOptions, Phase, RccUser, SignInError, Unanswered, UserOptions};
 use crate::csta::LocalState;
 use crate::lab::balancer::Balancer;
 use crate::lab::pbx::{CallSeen, DeviceRange, Entry, PbxLab, PbxOptions, Reply, Request};
@@ -19,6 +19,7 @@ use crate::lab::pbx::{CallSeen, DeviceRange, Entry, PbxLab, PbxOptions, Reply, R
 const FIRST: usize = 10_001;
 /// What the PBX remembers for a count of every command.
 const HISTORY_MAX: usize = 1_000_000;
+const REFUSED_MAX: usize = 40;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Site {
@@ -175,7 +176,7 @@ impl Site {
             })
             .collect();
         for some in self.users.chunks(50) {
-            for signed_in in join_all(some.iter().map(RccUser::sign_in)).await {
+            for signed_in in join_all(some.iter().map(sign_in)).await {
                 signed_in.map_err(|why| format!("a demo user cannot sign in: {why}"))?;
             }
         }
@@ -273,6 +274,19 @@ impl Site {
             self.ghosts().await
         )
     }
+}
+
+/// Refused for now: a busy machine is without a quorum for a moment now and then.
+async fn sign_in(user: &RccUser) -> Result<(), SignInError> {
+    for _ in 0..REFUSED_MAX {
+        match user.sign_in().await {
+            Err(SignInError::Invite(Unanswered::Sip { status: 503, .. })) => {}
+            Err(SignInError::Service { why: Unanswered::Sip { status: 503, .. }, .. }) => {}
+            told => return told.map(drop),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    user.sign_in().await.map(drop)
 }
 
 fn configure(
