@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use lyncpin::client::{RccUser, Unanswered};
+use lyncpin::client::{RccUser, Unanswered, Violation};
 use lyncpin::lab::pbx::{Did, Entry, Happening, Request};
 use lyncpin::sip::Message;
 use tokio::time::Instant;
@@ -224,7 +224,10 @@ async fn all_is_well(pair: &Pair, lines: &[Rc<Line>]) {
             refreshed = line.user.refresh().await;
         }
         refreshed.unwrap_or_else(|why| panic!("{}: {why}", line.user.name()));
-        let grave = line.user.violations().into_iter().filter(|one| !one.is_explained_by_takeover());
+        // The 200 to an INVITE is repeated until its ACK has been heard (RFC 3261 §13.3.1.4), on a busy machine too.
+        let is_welcome_again = |one: &Violation| *one == Violation::UnaskedResponse { cseq: 1, status: 200 };
+        let grave = line.user.violations().into_iter();
+        let grave = grave.filter(|one| !one.is_explained_by_takeover() && !is_welcome_again(one));
         assert_eq!(grave.collect::<Vec<_>>(), [], "{}", line.user.name());
         let denied = line.statuses().into_iter().filter(|status| matches!(status, 404 | 408 | 481 | 500));
         assert_eq!(denied.collect::<Vec<_>>(), [0; 0], "{}", line.user.name());
