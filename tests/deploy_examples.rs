@@ -24,6 +24,7 @@ fn etc() -> tempfile::TempDir {
     for (from, to) in [("sip.pem", "rccgw.pem"), ("sip.key", "rccgw.key"), ("sip-ca.pem", "contoso-ca.pem")] {
         fs::copy(folder.path().join(from), folder.path().join(to)).unwrap();
     }
+    fs::write(folder.path().join("admin-token"), "a long random token").unwrap();
     fs::copy(deploy("users.csv"), folder.path().join("users.csv")).unwrap();
     folder
 }
@@ -111,4 +112,37 @@ fn the_units_are_shut_in_and_start_what_there_is() {
         // Ten is all open; the threshold is in tenths.
         assert!(scored.status.success(), "{unit} is more exposed than 1.5: {}", said(&scored));
     }
+}
+
+#[test]
+fn the_guide_explains_every_reason_for_a_refused_sign_in() {
+    let guide = fs::read_to_string(deploy("LYNC.md")).unwrap();
+    for refusal in lyncpin::machine::refusal::Refusal::ALL {
+        assert!(guide.contains(&format!("| `{}` |", refusal.name())), "{refusal}");
+    }
+}
+
+#[test]
+fn the_guides_name_commands_and_files_that_there_are() {
+    let help = said(&Command::new(PROGRAM).args(["ctl", "--help"]).output().unwrap());
+    let mut commands = 0;
+    for guide in ["INSTALL.md", "UPGRADE.md", "SECURITY.md", "RUNBOOK.md", "LYNC.md"] {
+        let text = fs::read_to_string(deploy(guide)).unwrap();
+        for named in text.split("lyncpin ctl ").skip(1) {
+            let name: String = named.chars().take_while(|c| c.is_ascii_lowercase() || *c == '-').collect();
+            // "`lyncpin ctl` shows": no command of it.
+            if !name.is_empty() {
+                assert!(
+                    help.lines().any(|line| line.trim_start().starts_with(&format!("{name} "))),
+                    "{guide}: ctl {name}"
+                );
+                commands += 1;
+            }
+        }
+        let folders = ["haproxy/", "kamailio/", "keepalived/", "systemd/", "prometheus/", "grafana/"];
+        for named in text.split(['`', ' ']).filter(|word| folders.iter().any(|folder| word.starts_with(folder))) {
+            assert!(deploy(named.trim_end_matches(['.', ',', ';'])).exists(), "{guide}: {named}");
+        }
+    }
+    assert!(commands > 10, "{commands}");
 }
