@@ -7,7 +7,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 command -v cargo-deb >/dev/null || cargo install --locked cargo-deb
 
-cargo deb --no-build --no-strip --profile "$profile" --output "$work/lyncpin.deb" >/dev/null
+cargo deb --no-build --no-strip --fast --profile "$profile" --output "$work/lyncpin.deb" >/dev/null
 dpkg-deb -x "$work/lyncpin.deb" "$work/root"
 dpkg-deb -e "$work/lyncpin.deb" "$work/control"
 for file in usr/bin/lyncpin usr/lib/systemd/system/lyncpin.service usr/lib/systemd/system/lyncpin-witness.service \
@@ -22,6 +22,7 @@ for script in postinst prerm postrm; do
 done
 "$work/root/usr/bin/lyncpin" --version
 "$work/root/usr/bin/lyncpin" serve --help >/dev/null
+mkdir -p "$work/root/etc"
 systemd-sysusers --root="$work/root" "$work/root/usr/lib/sysusers.d/lyncpin.conf"
 grep -q '^lyncpin:' "$work/root/etc/passwd" || { echo "the user is not made"; exit 1; }
 # The units as they lie in the package, with the package's program.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use lyncpin::client::{CallView, Phase, RccUser, SignInError, Unanswered, Violation};
 
+use crate::calling::Calling;
 use crate::pair::{PATIENCE, Pair};
 
 /// Far-side tag and monitor of each user: what must never change.
@@ -51,6 +52,11 @@ impl Users {
         assert!(insist(user, async || user.hold(&call).await).await.is_done());
         assert!(insist(user, async || user.retrieve(&call).await).await.is_done());
     }
+
+    /// Users from `first` on call one number after the other.
+    pub fn keep_calling(&self, first: usize) -> Calling {
+        Calling::begin(&self.all[first..])
+    }
 }
 
 /// A proxy between adds a Record-Route of its own, which is no fault of the gateway.
@@ -74,14 +80,15 @@ async fn insist<T>(user: &RccUser, ask: impl AsyncFn() -> Result<T, Unanswered>)
     tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{name}: 503 for {PATIENCE:?}"))
 }
 
-/// As `insist`. A sign-in that was refused in the middle begins anew.
+/// As `insist`. A sign-in that was refused in the middle begins anew; 481 is what an INVITE gets that is repeated while its
+/// first is still being committed.
 async fn sign_in(user: &RccUser) {
     let signing_in = async {
         loop {
             match user.sign_in().await {
                 Ok(_) => return,
                 Err(
-                    SignInError::Invite(Unanswered::Sip { status: 503, .. })
+                    SignInError::Invite(Unanswered::Sip { status: 481 | 503, .. })
                     | SignInError::Service { why: Unanswered::Sip { status: 503, .. }, .. },
                 ) => tokio::time::sleep(Duration::from_millis(100)).await,
                 Err(why) => panic!("{}: {why}", user.name()),

@@ -10,8 +10,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lyncpin::client::{Call, FrontEnd, RccUser, UserOptions};
-use lyncpin::csta::LocalState;
-use lyncpin::lab::pbx::{CallSeen, DeviceRange, OutsideDoes, OutsideRule, PbxLab, PbxOptions, Reply, Request};
+use lyncpin::csta::{LocalState, Service};
+use lyncpin::lab::pbx::{
+    CallSeen, DeviceRange, Did, Happening, OutsideDoes, OutsideRule, PbxLab, PbxOptions, Reply, Request,
+};
 use tempfile::TempDir;
 
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -137,7 +139,10 @@ impl Pair {
             voters += &format!("[[cluster.voter]]\nid = {id}\naddress = \"{}\"\nrole = \"{role}\"\n", free_address());
         }
         for id in 1..=3 {
-            let mut text = format!("[node]\nid = {id}\ndata_dir = \"data{id}\"\n{voters}[log]\nlevel = \"info\"\n");
+            // No operator's door: its port would be the same one on all three.
+            let mut text = format!(
+                "[node]\nid = {id}\ndata_dir = \"data{id}\"\n{voters}[log]\nlevel = \"info\"\n[admin]\nlisten = []\n"
+            );
             if let Some(address) = self.sip.get(&id) {
                 let NodeOptions { scheme, sip, sections, .. } = options;
                 text += &format!("[sip]\nlisten = [\"{scheme}://{address}\"]\nfqdn = \"rccgw.contoso.com\"\n{sip}\n");
@@ -250,6 +255,30 @@ impl Pair {
             (shown != real).then(|| format!("{}: shown {shown:?}, real {real:?}", user.name()))
         };
         users.iter().enumerate().filter_map(one).collect()
+    }
+
+    /// Every number the PBX was asked to dial, as often as it was.
+    pub async fn dialled(&self) -> Vec<String> {
+        let mut numbers = Vec::new();
+        let mut after = 0;
+        loop {
+            let Reply::History(page) = self.pbx.control(Request::History { after, max: 10_000 }).await else {
+                panic!("pages")
+            };
+            assert_eq!(page.dropped, 0, "a history with holes proves nothing");
+            let Some(last) = page.entries.last() else { return numbers };
+            after = last.seq;
+            for entry in &page.entries {
+                if let Happening::Service {
+                    service: Service::MakeCall { called, .. },
+                    did: Did::Ok | Did::Call(_),
+                    ..
+                } = &entry.what
+                {
+                    numbers.push(called.clone());
+                }
+            }
+        }
     }
 }
 
