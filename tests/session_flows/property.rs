@@ -366,6 +366,12 @@ impl World {
             (Input::Undeliverable { cseq: gone }, Some((cseq, _))) => (*gone != cseq).then_some(cseq),
             (_, Some((cseq, _))) => Some(cseq),
         };
+        // What was not answered in time may go out again, the same.
+        if let (Input::Tick, Some((cseq, until))) = (&input, in_flight)
+            && self.now >= until
+        {
+            self.undelivered.insert(cseq);
+        }
         let effects = self.session.step(Context { rules: &self.rules, now: self.now }, input);
         self.check(effects, false, blocked);
     }

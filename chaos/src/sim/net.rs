@@ -215,8 +215,10 @@ impl Net {
     pub async fn ask(&self, from: u64, to: u64, question: Question, within: Duration) -> Result<Answer, NoAnswer> {
         let (tell, told) = oneshot::channel();
         let tell = Arc::new(Mutex::new(Some(tell)));
+        // Commands and words go over a stream, which brings nothing twice; consensus must bear it.
+        let may_be_doubled = !matches!(question, Question::Propose(_) | Question::Word(_) | Question::ReadIndex);
         let twice = dice::happens(self.lock().weather.twice_permille);
-        if twice {
+        if twice && may_be_doubled {
             self.put(from, to, question.clone(), tell.clone());
         }
         // Kept here as well: a packet that is lost is a silence, not an answer.

@@ -1,6 +1,7 @@
 //! Writers and readers of plain records: the witnesses of the store itself.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct History {
     pub ops: RefCell<Vec<Op>>,
     clock: Cell<u64>,
     values: Cell<u64>,
+    /// A version each key had once: some writers are late and expect it still.
+    once: RefCell<BTreeMap<String, u64>>,
 }
 
 impl History {
@@ -60,7 +63,11 @@ pub async fn write_and_read(
         if dice::happens(350) {
             read(&machine, &history, &story, key).await;
         } else {
-            write(&machine, &history, &story, key).await;
+            let result = write(&machine, &history, &story, key.clone()).await;
+            // Who does not know what became of it catches up and reads.
+            if !matches!(result, Written::Version(_)) {
+                read(&machine, &history, &story, key).await;
+            }
         }
     }
 }
@@ -79,15 +86,17 @@ async fn read(machine: &Rc<RefCell<Machine>>, history: &History, story: &Story, 
     }
 }
 
-async fn write(machine: &Rc<RefCell<Machine>>, history: &History, story: &Story, key: String) {
+async fn write(machine: &Rc<RefCell<Machine>>, history: &History, story: &Story, key: String) -> Written {
     let (began, value) = (history.tick(), history.value());
     let own: std::sync::Arc<str> = key.as_str().into();
     // What the writer saw, told as soon as it is known: the outcome may never be.
     let seen = Rc::new(Cell::new((0, 0)));
     let tells = seen.clone();
+    let late = dice::happens(80).then(|| history.once.borrow().get(&key).copied()).flatten();
     let asked = machine.borrow().ask(move |running: Rc<Running>| async move {
         let Some(writer) = running.incarnation.get() else { return Written::Refused };
-        let expected = running.replica.read(&own).map_or(0, |record| record.version);
+        let held = running.replica.read(&own).map_or(0, |record| record.version);
+        let expected = late.unwrap_or(held);
         tells.set((writer.0, expected));
         let body = value.to_be_bytes().to_vec().into();
         let change = Change::Put { writer, key: own, expected, claims: Claims::default(), body };
@@ -104,7 +113,11 @@ async fn write(machine: &Rc<RefCell<Machine>>, history: &History, story: &Story,
     };
     let ended = history.tick();
     let (writer, expected) = seen.get();
+    if expected > 0 && dice::happens(300) {
+        history.once.borrow_mut().insert(key.clone(), expected);
+    }
     tell!(story, "write {key} {value} over {expected} as {writer}: {result:?}");
     let what = What::Write { writer, expected, value, result };
     history.ops.borrow_mut().push(Op { key, began, ended, what });
+    result
 }

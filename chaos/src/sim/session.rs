@@ -13,7 +13,7 @@ use lyncpin::mutant::{Mutant, mutant};
 use lyncpin::sip::Message;
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::door;
 use super::gateway::{Mail, Node};
@@ -21,6 +21,9 @@ use super::story::tell;
 
 /// Between two looks for a quorum, as the product's.
 const REVIVE_PAUSE_MS: u64 = 50;
+/// Between two looks at a change whose answer is missing, and how long it is looked for.
+const DOUBT_PAUSE_MS: u64 = 20;
+const DOUBT_MS: u64 = 5_000;
 
 struct Carrier {
     node: Rc<Node>,
@@ -108,21 +111,55 @@ impl Carrier {
         let (early, effects) =
             if mutant(Mutant::AnswerBeforeCommit) { (effects, Vec::new()) } else { (Vec::new(), effects) };
         early.into_iter().for_each(|effect| self.carry_out(effect));
-        match commit.await {
-            Ok(version) => {
-                self.version = version;
-                self.at_work = None;
-                effects.into_iter().for_each(|effect| self.carry_out(effect));
-                !is_over
+        let reason = match commit.await {
+            Ok(version) if self.node.may_act() => {
+                self.carry_all_out(version, effects);
+                return !is_over;
             }
-            Err(refused) => {
-                let story = &self.node.common.story;
-                tell!(story, "node {} stops {}: {refused}", self.node.running.machine, self.session.id);
-                self.leave();
-                spawn_local(revive(self.node.clone(), self.session.id.clone(), self.at_work.take()));
-                false
-            }
+            // As in a process that was frozen meanwhile.
+            Ok(_) => "the lease has run out".to_owned(),
+            Err(refused) => refused.to_string(),
+        };
+        let story = &self.node.common.story;
+        tell!(story, "node {} is in doubt about {}: {reason}", self.node.running.machine, self.session.id);
+        if let Some(version) = self.is_committed(&key, is_over).await {
+            self.carry_all_out(version, effects);
+            return !is_over;
         }
+        tell!(story, "node {} stops {}", self.node.running.machine, self.session.id);
+        self.leave();
+        spawn_local(revive(self.node.clone(), self.session.id.clone(), self.at_work.take()));
+        false
+    }
+
+    fn carry_all_out(&mut self, version: u64, effects: Vec<Effect>) {
+        self.version = version;
+        self.at_work = None;
+        effects.into_iter().for_each(|effect| self.carry_out(effect));
+    }
+
+    /// Whether the change was made after all; asked until it is known and this node may act.
+    async fn is_committed(&self, key: &str, is_over: bool) -> Option<u64> {
+        let own = self.node.records.incarnation();
+        let wanted = serde_json::to_vec(&self.session).ok();
+        let deadline = Instant::now() + Duration::from_millis(DOUBT_MS);
+        while Instant::now() < deadline {
+            if self.node.records.store().catch_up().await.is_ok() {
+                self.node.records.node_of(own)?;
+                let version = match self.node.records.load::<Session>(key) {
+                    Ok(None) if is_over => 0,
+                    Ok(Some(found)) if found.owner == own && serde_json::to_vec(&found.value).ok() == wanted => {
+                        found.version
+                    }
+                    _ => return None,
+                };
+                if self.node.may_act() {
+                    return Some(version);
+                }
+            }
+            sleep(Duration::from_millis(DOUBT_PAUSE_MS)).await;
+        }
+        None
     }
 
     fn leave(&self) {
@@ -154,7 +191,8 @@ impl Carrier {
                 }
             }
             Effect::Invoke { ask, service, deadline } => {
-                let link = self.node.link.borrow().clone();
+                let is_late = deadline <= self.node.common.now();
+                let link = self.node.link.borrow().clone().filter(|_| !is_late);
                 let Some(link) = link else {
                     self.inputs.push_back(Input::Settled { ask, result: Err(LinkFailed::NotSent) });
                     return;
