@@ -56,6 +56,7 @@ impl Common {
 }
 
 /// What comes to a session.
+#[allow(clippy::large_enum_variant, reason = "a run holds a handful of them")]
 pub enum Mail {
     Input(Box<Input>),
     Inbound(FlowId, Box<Message>),
