@@ -19,6 +19,8 @@ const FRONT_ENDS: usize = 8;
 /// Longer than a node needs to find out what became of a service, shorter than Timer F.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const SIGN_INS_AT_ONCE: usize = 25;
+const SIGN_IN_TRIES: usize = 20;
+const SIGN_IN_PAUSE: Duration = Duration::from_millis(500);
 
 pub struct Population {
     notes: Arc<Notes>,
@@ -79,7 +81,7 @@ impl Population {
         for some in self.users.chunks(SIGN_INS_AT_ONCE) {
             let mut tasks = tokio::task::JoinSet::new();
             for user in some {
-                tasks.spawn(sign_in(user.clone(), self.notes.clone()));
+                tasks.spawn(sign_in_at_last(user.clone(), self.notes.clone()));
             }
             while let Some(done) = tasks.join_next().await {
                 done.map_err(std::io::Error::other)??;
@@ -106,6 +108,20 @@ impl Population {
             }
         }
         differ
+    }
+}
+
+/// As real clients do, who try again: a pair that has just begun may refuse.
+async fn sign_in_at_last(user: Arc<RccUser>, notes: Arc<Notes>) -> Result<(), LiveError> {
+    let mut tries = 1;
+    loop {
+        match sign_in(user.clone(), notes.clone()).await {
+            Err(_) if tries < SIGN_IN_TRIES => {
+                tries += 1;
+                tokio::time::sleep(SIGN_IN_PAUSE).await;
+            }
+            done => return done,
+        }
     }
 }
 

@@ -90,7 +90,8 @@ fn promises(findings: &[Finding]) -> String {
     let mut rows = String::new();
     for finding in findings {
         let (class, word) = match (finding.observed, finding.breaches.len()) {
-            (_, 1..) => ("bad", format!("broken {} times", finding.breaches.len())),
+            (_, 1) => ("bad", "broken once".to_owned()),
+            (_, 2..) => ("bad", format!("broken {} times", finding.breaches.len())),
             (0, 0) => ("none", "not tested here".to_owned()),
             (_, 0) => ("good", "kept".to_owned()),
         };

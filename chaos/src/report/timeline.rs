@@ -11,6 +11,8 @@ const LEFT: f64 = 170.0;
 const WIDTH: f64 = 1120.0;
 const RIGHT: f64 = 20.0;
 const GAP: f64 = 14.0;
+/// Room for the names of broken promises.
+const TOP: f64 = 22.0;
 
 struct Drawing {
     svg: String,
@@ -21,7 +23,7 @@ struct Drawing {
 /// Lanes from top to bottom: phases, faults, who serves, who acts, answers, pauses; broken promises across all of them.
 pub fn svg(history: &History, verdict: &Verdict) -> String {
     let lanes = Lanes::of(history);
-    let mut drawing = Drawing { svg: String::new(), y: 8.0, end_us: lanes.end_us };
+    let mut drawing = Drawing { svg: String::new(), y: TOP, end_us: lanes.end_us };
     drawing.phases(&lanes);
     drawing.faults(&lanes);
     drawing.nodes(&lanes);
@@ -173,7 +175,7 @@ impl Drawing {
         let mut at = 0.0;
         while at <= seconds {
             let (x, y) = (self.x((at * 1e6) as u64), self.y);
-            self.add(format_args!("<line class=\"tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"8\" y2=\"{y:.1}\"/>"));
+            self.add(format_args!("<line class=\"tick\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{y:.1}\"/>"));
             let y = y + 13.0;
             self.add(format_args!(
                 "<text class=\"about\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{y:.1}\">{at:.0} s</text>"
@@ -186,19 +188,21 @@ impl Drawing {
     fn breaches(&mut self, verdict: &Verdict) {
         let bottom = self.y - 20.0;
         let firsts = verdict.findings.iter().filter_map(|finding| Some((&finding.id, finding.breaches.first()?)));
-        let mut row = 0.0;
+        let mut firsts: Vec<_> = firsts.collect();
+        firsts.sort_by_key(|(_, breach)| breach.at_us);
+        let mut free_x = 0.0;
         for (id, breach) in firsts {
             let x = self.x(breach.at_us);
             let title = escaped(&breach.what);
             self.add(format_args!(
-                "<line class=\"breach\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"8\" y2=\"{bottom:.1}\"><title>{title}</title></line>"
+                "<line class=\"breach\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{bottom:.1}\"><title>{title}</title></line>"
             ));
-            let y = bottom - 3.0 - row;
-            let (anchor, x) = if x > WIDTH - 60.0 { ("end", x - 4.0) } else { ("start", x + 4.0) };
+            // Beside each other, not over each other.
+            let (x, y) = (x.max(free_x).min(WIDTH - 24.0), TOP - 6.0);
+            free_x = x + 28.0;
             self.add(format_args!(
-                "<text class=\"breach-name\" text-anchor=\"{anchor}\" x=\"{x:.1}\" y=\"{y:.1}\">{id}</text>"
+                "<text class=\"breach-name\" text-anchor=\"middle\" x=\"{x:.1}\" y=\"{y:.1}\">{id}</text>"
             ));
-            row = (row + 13.0) % 52.0;
         }
     }
 }
