@@ -1,5 +1,6 @@
 //! The end of a run: green, red, or invalid. A run that did too little proves nothing, and is not green.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::intruders::ATTEMPTS_MIN;
 use crate::check::{self, Finding, Recovery};
 use crate::fault::Kind;
-use crate::history::{Done, History, Phase, What};
+use crate::history::{Done, FaultSeen, History, Phase, What};
 
 /// Less than this proves nothing.
 const OPERATIONS_PER_S_MIN: u64 = 50;
@@ -123,18 +124,7 @@ fn too_little(history: &History, operations: &Operations, findings: &[Finding]) 
     for fault in faults.iter().filter(|fault| fault.proof.is_none()) {
         why.push(format!("nothing shows that fault {} ({}) did anything", fault.fault, fault.kind.text()));
     }
-    for fault in faults.iter().filter(|fault| fault.kind.takes_owner()) {
-        let is_owner = |asked: &crate::history::Asked| fault.nodes.contains(&asked.node);
-        let (before, after): (Vec<_>, Vec<_>) = history
-            .asked()
-            .filter(|(at_us, asked)| *at_us <= fault.began_us + OWNER_CHANGE_US && asked.user.is_some())
-            .partition(|(at_us, _)| *at_us < fault.began_us);
-        let owned: Vec<_> = before.iter().filter(|(_, asked)| is_owner(asked)).map(|(_, asked)| &asked.user).collect();
-        let is_taken_over = after.iter().any(|(_, asked)| !is_owner(asked) && owned.contains(&&asked.user));
-        if !is_taken_over {
-            why.push(format!("no session changed its owner after fault {} ({})", fault.fault, fault.kind.text()));
-        }
-    }
+    why.extend(no_takeover(history, &faults));
     let attempts = findings.iter().find(|finding| finding.id == "I12").map_or(0, |finding| finding.observed);
     if faults.iter().any(|fault| fault.kind == Kind::Intruders) && attempts < ATTEMPTS_MIN {
         why.push(format!("{attempts} intruders tried, fewer than {ATTEMPTS_MIN}"));
@@ -145,6 +135,34 @@ fn too_little(history: &History, operations: &Operations, findings: &[Finding]) 
     }
     if !has(|what| matches!(what, What::Compared { .. })) {
         why.push("the views were never compared".to_owned());
+    }
+    why
+}
+
+/// Owner faults without another owner afterwards, and owner faults that hit nobody who owned anything.
+fn no_takeover(history: &History, faults: &[FaultSeen]) -> Vec<String> {
+    let mut why = Vec::new();
+    let owner_faults: Vec<_> = faults.iter().filter(|fault| fault.kind.takes_owner()).collect();
+    let mut hit_an_owner = owner_faults.is_empty();
+    for fault in owner_faults {
+        let mut acting: BTreeMap<&str, u32> = BTreeMap::new();
+        let mut was_taken_over = false;
+        for (at_us, asked) in history.asked().filter(|(at_us, _)| *at_us <= fault.began_us + OWNER_CHANGE_US) {
+            let Some(user) = asked.user.as_deref() else { continue };
+            if at_us < fault.began_us {
+                acting.insert(user, asked.node);
+            } else if !fault.nodes.contains(&asked.node) {
+                was_taken_over |= acting.get(user).is_some_and(|owner| fault.nodes.contains(owner));
+            }
+        }
+        let is_owner = acting.values().any(|owner| fault.nodes.contains(owner));
+        hit_an_owner |= is_owner;
+        if is_owner && !was_taken_over {
+            why.push(format!("no session changed its owner after fault {} ({})", fault.fault, fault.kind.text()));
+        }
+    }
+    if !hit_an_owner {
+        why.push("no fault hit a node that owned a session".to_owned());
     }
     why
 }
@@ -266,6 +284,9 @@ mod tests {
         let mut unmoved = enough().history();
         unmoved.entries.retain(|e| !matches!(&e.what, What::Asked(asked) if asked.node == 2));
         says(unmoved, "changed its owner");
+        let mut elsewhere = enough().history();
+        elsewhere.entries.retain(|e| !matches!(&e.what, What::Asked(asked) if asked.node == 1));
+        says(elsewhere, "owned a session");
         let unknown = (0..400).fold(enough(), |golden, n| {
             golden.dialled("10001", &format!("+{n}"), Done::Unknown("no answer".to_owned()))
         });
