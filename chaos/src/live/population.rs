@@ -15,7 +15,10 @@ use super::config::{FIRST, line_of};
 use super::notes::{Notes, Wire, device_of};
 use crate::history::{Difference, What};
 
-const FRONT_ENDS: usize = 8;
+/// A front end takes four connections: its own, and one for each of its users whose new owner comes to it at once.
+const USERS_PER_FRONT_END: usize = 3;
+/// A node takes only so many connections from one address.
+const FRONT_ENDS_MAX: usize = 200;
 /// Longer than a node needs to find out what became of a service, shorter than Timer F.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 const SIGN_INS_AT_ONCE: usize = 25;
@@ -45,8 +48,9 @@ async fn take_connections(listener: TcpListener, front_end: FrontEnd) {
 
 impl Population {
     pub async fn new(users: usize, balancer: SocketAddr, front: IpAddr, notes: Arc<Notes>) -> Result<Self, LiveError> {
+        let count = users.div_ceil(USERS_PER_FRONT_END).clamp(1, FRONT_ENDS_MAX);
         let mut listeners = Vec::new();
-        for _ in 0..FRONT_ENDS {
+        for _ in 0..count {
             listeners.push(TcpListener::bind(SocketAddr::new(front, 0)).await?);
         }
         let (mut front_ends, mut listening) = (Vec::new(), Vec::new());
@@ -71,7 +75,7 @@ impl Population {
             let mut options = UserOptions::new(name, line_of(extension), "sip:rccgw@localhost");
             options.epid = format!("{extension:010x}");
             options.answer_timeout = ANSWER_WITHIN;
-            Arc::new(front_ends[n % FRONT_ENDS].user(options))
+            Arc::new(front_ends[n % count].user(options))
         };
         let users = (0..users).map(user).collect();
         Ok(Self { notes: notes.clone(), users, listening })
