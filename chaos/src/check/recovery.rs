@@ -132,6 +132,19 @@ pub fn check(history: &History) -> Checked {
 mod tests {
     use super::{check, recoveries};
     use crate::check::golden::{Golden, broken, holds};
+    use crate::history::Phase;
+
+    #[test]
+    fn what_users_wait_when_nothing_is_broken_is_not_held_against_a_fault() {
+        let calm = |ms| {
+            let begun =
+                Golden::default().prober("10001").phase(Phase::Calm).asked_ok("10001").wait_ms(ms).asked_ok("10001");
+            let killed = begun.phase(Phase::Faults).asked_ok("10001").kill(1).healed(1).wait_ms(300);
+            killed.asked_ok("10001").wait_ms(5).asked_ok("10001")
+        };
+        holds(check, &calm(200));
+        broken(check, &calm(20), "when nothing is broken");
+    }
 
     fn asked_after_ms(ms: u64) -> Golden {
         let begun = Golden::default().prober("10001").asked_ok("10001").wait_ms(5).asked_ok("10001").kill(1).healed(1);
