@@ -157,7 +157,17 @@ async fn elsewhere(
     let Some(name) = node.records.node_of(owner) else { return Some(message) };
     // Before it is passed on: the answer may be faster than the word that it was taken.
     node.passed.keep(id, flow, &message);
-    if relay::pass_to(node, &name, flow, &message).await {
+    // A frozen node does not answer; when its records have moved nobody need wait for it.
+    let moved = async {
+        while node.records.owner_of(&key) == Some(owner) {
+            tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+        }
+    };
+    let is_taken = tokio::select! {
+        is_taken = relay::pass_to(node, &name, flow, &message) => is_taken,
+        () = moved => false,
+    };
+    if is_taken {
         return None;
     }
     node.passed.forget(id, &message);
