@@ -18,8 +18,10 @@ use crate::sip::Message;
 use crate::store::pair::Pair;
 use crate::store::{CommitError, Notice, Watched};
 
-/// Sessions begun before others get their turn on this thread.
-const AT_ONCE: usize = 64;
+/// Sessions begun together, and the pause until the next ones: some 8,000 a second, so that one whose user asks, and which
+/// begins at once, finds the threads free.
+const AT_ONCE: usize = 16;
+const PAUSE_MS: u64 = 2;
 /// Between two looks for a quorum.
 const REVIVE_PAUSE_MS: u64 = 50;
 
@@ -44,7 +46,7 @@ pub async fn adopt(node: &Arc<Node>) -> usize {
     let count = orphans.len();
     for some in orphans.chunks(AT_ONCE) {
         some.iter().for_each(|(_, id)| begin(node, id));
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
     }
     if count > 0 {
         info!(sessions = count, "sessions taken over");
