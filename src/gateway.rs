@@ -210,6 +210,7 @@ impl Gateway {
             passed: Default::default(),
             unheard: Default::default(),
             leaving: Default::default(),
+            handed: Default::default(),
             refusals: Default::default(),
             calls: Default::default(),
         });

@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use crate::history::{History, OpenError};
 use crate::live::{self, BalancerPart, Doctor, Live, Load};
 use crate::report;
+#[cfg(feature = "sim")]
 use crate::sim;
 use crate::verdict::judge;
 
@@ -33,10 +34,13 @@ Examples:
 pub enum Command {
     Doctor(Doctor),
     /// Simulate many seeds: consensus, records and sessions on simulated time, network and disks.
+    #[cfg(feature = "sim")]
     Sim(sim::cli::SimArgs),
     /// Tell the story of one simulated seed.
+    #[cfg(feature = "sim")]
     Story(sim::cli::ReplayArgs),
     /// Find the fewest faults with which a simulated seed still breaks the same promise.
+    #[cfg(feature = "sim")]
     Shrink(sim::cli::ReplayArgs),
     /// Plant bugs in the product, one at a time, and see each caught.
     #[cfg(feature = "mutants")]
@@ -72,8 +76,11 @@ pub enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Doctor(doctor) => doctor.run(),
+        #[cfg(feature = "sim")]
         Command::Sim(args) => or_one(sim::cli::sim(&args)),
+        #[cfg(feature = "sim")]
         Command::Story(args) => or_one(sim::cli::replay(&args)),
+        #[cfg(feature = "sim")]
         Command::Shrink(args) => or_one(sim::cli::shrink(&args)),
         #[cfg(feature = "mutants")]
         Command::Mutants(args) => or_one(crate::mutants::mutants(&args)),
@@ -144,6 +151,7 @@ fn replay(seed: u64, scenario: Option<&str>, dir: &Path, program: Option<PathBuf
     }
 }
 
+#[cfg(feature = "sim")]
 fn or_one(outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

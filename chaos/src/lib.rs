@@ -5,7 +5,7 @@
 //! | [`history`] | what the witnesses and the conductor wrote down, sealed |
 //! | [`check`] | the invariants I1 to I15: pure functions over a history |
 //! | [`live`] | a pair on this machine, broken while users call |
-//! | [`sim`] | the gateway's decisions, records and consensus on simulated time, network and disks: one seed, one run |
+//! | `sim` (feature `sim`) | the gateway's decisions, records and consensus on simulated time, network and disks: one seed, one run |
 //! | [`report`] | one HTML file about a run |
 //! | [`verdict`] | green, red, or invalid because the run did too little |
 
@@ -18,5 +18,6 @@ pub mod live;
 pub mod mutants;
 pub mod report;
 pub mod seed;
+#[cfg(feature = "sim")]
 pub mod sim;
 pub mod verdict;

@@ -1,5 +1,7 @@
 //! The simulation itself: the same seed is the same run, a run does something, and a broken promise is seen.
 
+#![cfg(feature = "sim")]
+
 use lyncpin_chaos::sim::Profile;
 use lyncpin_chaos::sim::batch::run_seed;
 

@@ -172,7 +172,7 @@ impl Replica {
     pub fn heard_leader(&self) {
         let Some(gap) = self.0.contact.heard_leader() else { return };
         let replica = self.clone();
-        self.0.runtime.spawn(async move {
+        crate::runtime::spawn_on(&self.0.runtime, async move {
             while let Err(error) = replica.follow_up().await {
                 if error == CommitError::Closed {
                     return;

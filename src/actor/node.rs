@@ -11,7 +11,7 @@ use super::book::Book;
 use super::dynamic::DynamicSupervisor;
 use super::flow::FlowOptions;
 use super::flows::Flows;
-use super::handover::Leaving;
+use super::handover::{Handed, Leaving};
 use super::links::Links;
 use super::passed::Passed;
 use super::refusals::Refusals;
@@ -55,6 +55,7 @@ pub struct Node {
     /// Messages that wait for their session's next life.
     pub unheard: Unheard,
     pub leaving: Leaving,
+    pub handed: Handed,
     pub refusals: Refusals,
     /// Calls of all sessions here.
     pub calls: AtomicUsize,

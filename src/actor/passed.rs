@@ -102,7 +102,9 @@ fn is_same(request: &Message, other: &Message) -> bool {
 
 /// Lets those be heard again whose answer has not come, or will not.
 pub fn look(node: &Arc<Node>) {
-    for (id, flow, message) in node.passed.due(|id| door::is_ours(node, id)) {
+    // A session that was handed over: its former owner lives and brings what it was given.
+    let is_inherited = |id: &SessionId| door::is_ours(node, id) && !node.handed.has(id);
+    for (id, flow, message) in node.passed.due(is_inherited) {
         if node.flows.peer_of(flow).is_some() {
             node.counters.count("relay", "again");
             unheard::keep_for(node, id, flow, message);

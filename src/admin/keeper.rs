@@ -55,6 +55,9 @@ impl Keeper {
             Some(secret) if secret.reveal().starts_with("$argon2") => {
                 let hash = PasswordHash::new(secret.reveal()).map_err(|why| why.to_string())?;
                 Params::try_from(&hash).map_err(|why| why.to_string())?;
+                if hash.salt.is_none() || hash.hash.is_none() {
+                    return Err("it has no salt or no hash; make one with `lyncpin ctl hash`".to_owned());
+                }
                 Some(Kept::Hash(secret.reveal().to_owned()))
             }
             Some(secret) => Some(Kept::Token(secret)),

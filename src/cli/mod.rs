@@ -7,6 +7,7 @@ pub mod completions;
 pub mod ctl;
 pub mod lab;
 mod logging;
+mod notify;
 pub mod serve;
 pub mod up;
 pub mod witness;

@@ -10,6 +10,7 @@ use clap::Args;
 use tracing::{info, warn};
 
 use super::check_config::Report;
+use super::notify;
 use crate::admin::AdminServer;
 use crate::config::{Config, Lines, Problem, load};
 use crate::directory::DirectoryWatch;
@@ -145,12 +146,16 @@ fn welcome(out: &mut impl Write, gateway: &Gateway) -> io::Result<()> {
 
 /// Serves until a signal or a failed part.
 async fn until_told(mut gateway: Gateway) -> io::Result<ExitCode> {
+    let desk = gateway.desk();
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     let code = tokio::select! {
         _ = tokio::signal::ctrl_c() => ExitCode::SUCCESS,
         _ = terminate.recv() => ExitCode::SUCCESS,
         () = gateway.failed() => ExitCode::FAILURE,
+        // A node without a quorum lives; one whose session threads hang does not.
+        () = notify::while_it_lives(async || desk.threads_answer().await) => ExitCode::FAILURE,
     };
+    notify::stopping();
     info!(sessions = gateway.node().book.sessions_count(), "stopping");
     gateway.stop().await;
     Ok(code)

@@ -9,6 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 
 use super::check_config::Report;
+use super::notify;
 use super::serve::chain;
 use crate::admin::AdminServer;
 use crate::config::load;
@@ -64,11 +65,13 @@ impl Witness {
             let code = tokio::select! {
                 _ = tokio::signal::ctrl_c() => ExitCode::SUCCESS,
                 _ = terminate.recv() => ExitCode::SUCCESS,
+                () = notify::while_it_lives(async || true) => ExitCode::FAILURE,
                 Ok(why) = failed.wait_for(Option::is_some) => {
                     error!(reason = why.clone().unwrap_or_default(), "the witness ends");
                     ExitCode::FAILURE
                 }
             };
+            notify::stopping();
             pair.stop().await;
             Ok(code)
         })

@@ -54,6 +54,19 @@ impl NodeDesk {
         reasons
     }
 
+    /// The way of a request: every session thread takes work and answers.
+    pub async fn threads_answer(&self) -> bool {
+        let asked = self.arbiters.iter().map(|arbiter| {
+            let (tell, told) = oneshot::channel();
+            let is_taken = arbiter.spawn_fn(move || {
+                // Err: too late.
+                let _ = tell.send(());
+            });
+            async move { is_taken && matches!(timeout(PROBE, told).await, Ok(Ok(()))) }
+        });
+        join_all(asked).await.into_iter().all(|answers| answers)
+    }
+
     fn pair(&self) -> Result<&Pair, NotDone> {
         let alone = || NotDone::Refused("this node is alone: its configuration names no [[cluster.voter]]".to_owned());
         self.node.pair.as_ref().ok_or_else(alone)
@@ -150,18 +163,8 @@ impl Desk for NodeDesk {
     fn readiness(&self) -> BoxFuture<'_, Result<(), Vec<String>>> {
         Box::pin(async move {
             let mut reasons = self.reasons();
-            // The way of a request: every session thread takes work and answers.
-            let asked = self.arbiters.iter().map(|arbiter| {
-                let (tell, told) = oneshot::channel();
-                let is_taken = arbiter.spawn_fn(move || {
-                    // Err: too late.
-                    let _ = tell.send(());
-                });
-                async move { is_taken && matches!(timeout(PROBE, told).await, Ok(Ok(()))) }
-            });
-            let hung = join_all(asked).await.into_iter().filter(|answers| !answers).count();
-            if hung > 0 {
-                reasons.push(format!("{hung} session threads do not answer"));
+            if !self.threads_answer().await {
+                reasons.push("a session thread does not answer".to_owned());
             }
             if reasons.is_empty() { Ok(()) } else { Err(reasons) }
         })

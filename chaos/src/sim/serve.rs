@@ -31,7 +31,7 @@ async fn answer(replica: &Replica, ear: &dyn Ear, from: u64, question: Question)
         Question::Append(request) => {
             let response = raft.append_entries(request).await.ok()?;
             if !matches!(response, AppendEntriesResponse::HigherVote(_)) {
-                replica.contact().heard_leader();
+                replica.heard_leader();
             }
             Some(Answer::Append(response))
         }
