@@ -25,7 +25,7 @@ use self::pair_view::Teller;
 pub use self::pair_view::WitnessDesk;
 use self::settings::{flow_options, link_config, rules};
 use self::tls::Engines;
-use crate::actor::adoption::{adopt, attend};
+use crate::actor::adoption::{adopt_soon, attend};
 use crate::actor::book::Book;
 use crate::actor::child::StopSignal;
 use crate::actor::door;
@@ -210,9 +210,9 @@ impl Gateway {
             passed: Default::default(),
             unheard: Default::default(),
             leaving: Default::default(),
-            handed: Default::default(),
             refusals: Default::default(),
             calls: Default::default(),
+            takeover_ms: Default::default(),
         });
         let crew = Crew::new(options.arbiters);
         let sessions = sessions(&node, &crew);
@@ -242,7 +242,7 @@ impl Gateway {
         if let Some(pair) = &node.pair {
             pair.listen(Arc::new(Hearing(Arc::downgrade(&node))));
             pair.speak(Arc::new(Teller(Arc::downgrade(&desk))));
-            adopt(&node).await;
+            adopt_soon(&node);
             actix_rt::spawn(attend(node.clone(), pair.clone(), tell_over));
         }
         let closing = watch::channel(false).0;

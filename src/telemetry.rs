@@ -27,7 +27,11 @@ pub struct Counters {
 impl Counters {
     /// Adds one to `group`/`name`, e.g. `sign_in_refused`/`line_unknown`.
     pub fn count(&self, group: &'static str, name: &'static str) {
-        *self.named.lock().unwrap_or_else(PoisonError::into_inner).entry((group, name)).or_default() += 1;
+        self.add(group, name, 1);
+    }
+
+    pub fn add(&self, group: &'static str, name: &'static str, count: u64) {
+        *self.named.lock().unwrap_or_else(PoisonError::into_inner).entry((group, name)).or_default() += count;
     }
 
     pub fn value(&self, group: &'static str, name: &'static str) -> u64 {

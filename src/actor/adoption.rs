@@ -2,7 +2,8 @@
 //! no quorum. Those with calls come first.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -25,8 +26,15 @@ const PAUSE_MS: u64 = 2;
 /// Between two looks for a quorum.
 const REVIVE_PAUSE_MS: u64 = 50;
 
-/// Begins every session of this node's records that nobody serves; yields how many.
-pub async fn adopt(node: &Arc<Node>) -> usize {
+/// Begins every session of this node's records that nobody serves. Not here and now: whoever follows the cluster must hear
+/// the next thing it decides, and a user who asks does not wait for those before him.
+pub fn adopt_soon(node: &Arc<Node>) {
+    let node = node.clone();
+    actix_rt::spawn(async move { adopt(&node).await });
+}
+
+async fn adopt(node: &Arc<Node>) {
+    let began = Instant::now();
     let own = node.records.incarnation();
     let mut orphans: Vec<(bool, SessionId)> = Vec::new();
     for loaded in node.records.load_all::<Session>("session/") {
@@ -43,16 +51,16 @@ pub async fn adopt(node: &Arc<Node>) -> usize {
         }
     }
     orphans.sort();
-    let count = orphans.len();
     for some in orphans.chunks(AT_ONCE) {
         some.iter().for_each(|(_, id)| begin(node, id));
         tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
     }
-    if count > 0 {
-        info!(sessions = count, "sessions taken over");
-        (0..count).for_each(|_| node.counters.count("session", "taken_over"));
+    if !orphans.is_empty() {
+        let took = began.elapsed();
+        info!(sessions = orphans.len(), took_ms = took.as_millis(), "sessions taken over");
+        node.counters.add("session", "taken_over", orphans.len() as u64);
+        node.takeover_ms.store(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
-    count
 }
 
 /// A session whose record could not be committed has stopped. When it is known what the record is, the session begins
@@ -109,15 +117,16 @@ pub async fn attend(node: Arc<Node>, pair: Pair, tell_over: watch::Sender<Option
                     return;
                 }
                 Some(Watched::Notice(Notice::Fenced { heir, moved, .. })) if heir == own && moved > 0 => {
-                    adopt(&node).await;
+                    node.counters.count("takeover", "sessions_inherited");
                     passed::look(&node);
+                    adopt_soon(&node);
                 }
                 Some(Watched::Notice(Notice::Replaced) | Watched::Missed(_)) => {
                     if !store.members().iter().any(|member| member.incarnation == own) {
                         tell_over.send_replace(Some("the other node has taken its sessions over".to_owned()));
                         return;
                     }
-                    adopt(&node).await;
+                    adopt_soon(&node);
                 }
                 Some(_) => {}
                 None => return,
@@ -135,7 +144,7 @@ pub async fn attend(node: Arc<Node>, pair: Pair, tell_over: watch::Sender<Option
                     if now {
                         info!("a quorum is heard again");
                         // Sessions whose change could not be committed have stopped; their records are whole.
-                        adopt(&node).await;
+                        adopt_soon(&node);
                     } else {
                         warn!("no quorum is heard: nothing is carried out, and SIP is answered 503");
                     }

@@ -55,25 +55,6 @@ impl Leaving {
     }
 }
 
-/// Sessions that living nodes gave to this one: what was on its way to their former owner comes from there. Kept until their
-/// next owner, or as long as this node lives: as many as it may serve.
-#[derive(Default)]
-pub struct Handed(Mutex<HashSet<SessionId>>);
-
-impl Handed {
-    pub fn has(&self, id: &SessionId) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(id)
-    }
-
-    fn add(&self, id: &SessionId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id.clone());
-    }
-
-    pub fn forget(&self, id: &SessionId) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
-    }
-}
-
 /// What became of all sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HandedOver {
@@ -172,7 +153,6 @@ pub async fn take(node: &Arc<Node>, id: &SessionId, version: u64) -> Taking {
     match node.records.take(&SessionActor::key(id), version).await {
         Ok(_) => {
             node.counters.count("handover", "taken");
-            node.handed.add(id);
             adoption::begin(node, id);
             Taking::Taken
         }

@@ -1,7 +1,7 @@
 //! What all carriers of one node share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -11,7 +11,7 @@ use super::book::Book;
 use super::dynamic::DynamicSupervisor;
 use super::flow::FlowOptions;
 use super::flows::Flows;
-use super::handover::{Handed, Leaving};
+use super::handover::Leaving;
 use super::links::Links;
 use super::passed::Passed;
 use super::refusals::Refusals;
@@ -55,10 +55,11 @@ pub struct Node {
     /// Messages that wait for their session's next life.
     pub unheard: Unheard,
     pub leaving: Leaving,
-    pub handed: Handed,
     pub refusals: Refusals,
     /// Calls of all sessions here.
     pub calls: AtomicUsize,
+    /// How long the last takeover took, until every session had begun; 0: there was none.
+    pub takeover_ms: AtomicU64,
 }
 
 /// Sessions whose actor is not there yet: being committed (`None`), or committed, with what it is to carry out first. At

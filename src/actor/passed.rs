@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::door;
 use super::node::Node;
 use super::unheard;
 use crate::id::SessionId;
 use crate::machine::input::FlowId;
 use crate::sip::Message;
+use crate::store::Incarnation;
 
 /// Beyond that a request is passed on and not kept.
 const PASSED_MAX: usize = 8_192;
@@ -25,6 +25,7 @@ const KEPT_MS: u64 = 32_000;
 struct Kept {
     flow: FlowId,
     message: Box<Message>,
+    owner: Incarnation,
     first: Instant,
     asked: Instant,
 }
@@ -33,8 +34,8 @@ struct Kept {
 pub struct Passed(Mutex<HashMap<SessionId, Vec<Kept>>>);
 
 impl Passed {
-    /// The owner has taken this request.
-    pub fn keep(&self, id: &SessionId, flow: FlowId, message: &Message) {
+    /// `owner` is about to be given this request.
+    pub fn keep(&self, id: &SessionId, flow: FlowId, owner: Incarnation, message: &Message) {
         if matches!(message.method(), None | Some("ACK")) {
             return;
         }
@@ -45,9 +46,9 @@ impl Passed {
         }
         let kept = passed.entry(id.clone()).or_default();
         if let Some(one) = kept.iter_mut().find(|one| is_same(&one.message, message)) {
-            (one.flow, one.asked) = (flow, now);
+            (one.flow, one.owner, one.asked) = (flow, owner, now);
         } else if kept.len() < super::session::MAILBOX_MAX {
-            kept.push(Kept { flow, message: Box::new(message.clone()), first: now, asked: now });
+            kept.push(Kept { flow, message: Box::new(message.clone()), owner, first: now, asked: now });
         }
     }
 
@@ -71,22 +72,27 @@ impl Passed {
         }
     }
 
-    /// What is to be heard again: of sessions that are ours now, and what has waited long.
-    fn due(&self, is_ours: impl Fn(&SessionId) -> bool) -> Vec<(SessionId, FlowId, Box<Message>)> {
+    /// What is to be heard again: what a dead owner took with it, and what has waited long. An owner that handed its session
+    /// over lives, and brings what it was given.
+    fn due(&self, is_dead: impl Fn(Incarnation) -> bool) -> Vec<(SessionId, FlowId, Box<Message>)> {
         let now = Instant::now();
         let mut due = Vec::new();
         self.lock().retain(|id, kept| {
-            let is_ours = is_ours(id);
             kept.retain_mut(|one| {
-                if is_ours || now.duration_since(one.asked) >= Duration::from_millis(AGAIN_MS) {
+                let is_lost = is_dead(one.owner);
+                if is_lost || now.duration_since(one.asked) >= Duration::from_millis(AGAIN_MS) {
                     one.asked = now;
                     due.push((id.clone(), one.flow, one.message.clone()));
                 }
-                !is_ours && now.duration_since(one.first) < Duration::from_millis(KEPT_MS)
+                !is_lost && now.duration_since(one.first) < Duration::from_millis(KEPT_MS)
             });
             !kept.is_empty()
         });
         due
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lock().is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Vec<Kept>>> {
@@ -102,9 +108,11 @@ fn is_same(request: &Message, other: &Message) -> bool {
 
 /// Lets those be heard again whose answer has not come, or will not.
 pub fn look(node: &Arc<Node>) {
-    // A session that was handed over: its former owner lives and brings what it was given.
-    let is_inherited = |id: &SessionId| door::is_ours(node, id) && !node.handed.has(id);
-    for (id, flow, message) in node.passed.due(is_inherited) {
+    if node.passed.is_empty() {
+        return;
+    }
+    let living: Vec<Incarnation> = node.records.store().members().iter().map(|member| member.incarnation).collect();
+    for (id, flow, message) in node.passed.due(|owner| !living.contains(&owner)) {
         if node.flows.peer_of(flow).is_some() {
             node.counters.count("relay", "again");
             unheard::keep_for(node, id, flow, message);
@@ -115,6 +123,8 @@ pub fn look(node: &Arc<Node>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const OWNER: Incarnation = Incarnation(3);
 
     fn request(cseq: u32) -> Message {
         let mut message = Message::request("INFO", "sip:gateway@localhost");
@@ -132,10 +142,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_passed_on_is_heard_again_when_the_session_is_ours_or_nothing_comes() {
+    async fn what_was_passed_on_is_heard_again_when_its_owner_is_dead_or_nothing_comes() {
         let passed = Passed::default();
         let id = SessionId::new("0123456789abcdef");
-        (1..=3).for_each(|cseq| passed.keep(&id, FlowId(7), &request(cseq)));
+        (1..=3).for_each(|cseq| passed.keep(&id, FlowId(7), OWNER, &request(cseq)));
         passed.saw(&answer(1, 200));
         passed.saw(&answer(2, 100));
         assert_eq!(passed.due(|_| false), []);
@@ -143,10 +153,10 @@ mod tests {
         let again = |cseq| (id.clone(), FlowId(7), Box::new(request(cseq)));
         assert_eq!(passed.due(|_| false), [again(2), again(3)]);
         assert_eq!(passed.due(|_| false), [], "once in a while");
-        passed.keep(&id, FlowId(8), &request(3));
+        passed.keep(&id, FlowId(8), OWNER, &request(3));
         passed.saw(&answer(2, 504));
         let moved = (id.clone(), FlowId(8), Box::new(request(3)));
-        assert_eq!(passed.due(|_| true), [moved], "the session is ours now");
+        assert_eq!(passed.due(|_| true), [moved], "its owner is dead");
         assert_eq!(passed.due(|_| true), []);
     }
 
@@ -154,7 +164,7 @@ mod tests {
     async fn nothing_is_kept_longer_than_a_client_waits() {
         let passed = Passed::default();
         let id = SessionId::new("0123456789abcdef");
-        passed.keep(&id, FlowId(7), &request(1));
+        passed.keep(&id, FlowId(7), OWNER, &request(1));
         tokio::time::advance(Duration::from_millis(KEPT_MS)).await;
         passed.due(|_| false);
         tokio::time::advance(Duration::from_millis(AGAIN_MS)).await;

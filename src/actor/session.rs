@@ -270,7 +270,6 @@ impl SessionActor {
         self.node.counters.count("session", "not_committed");
         self.is_over = true;
         self.node.book.leave(&self.session);
-        self.node.handed.forget(&self.session.id);
         adoption::revive(self.node.clone(), self.session.id.clone(), self.at_work.take());
         ctx.stop();
     }
@@ -366,7 +365,6 @@ impl SessionActor {
         self.node.counters.count("session_end", reason.name());
         self.is_over = true;
         self.node.book.leave(&self.session);
-        self.node.handed.forget(&self.session.id);
         if let Some(link) = &self.link {
             // Past the bound, once a session: the PBX's monitor must not outlive it.
             link.unbind.do_send(Unbind { session: self.session.id.clone() });

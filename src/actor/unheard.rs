@@ -156,7 +156,7 @@ async fn elsewhere(
     }
     let Some(name) = node.records.node_of(owner) else { return Some(message) };
     // Before it is passed on: the answer may be faster than the word that it was taken.
-    node.passed.keep(id, flow, &message);
+    node.passed.keep(id, flow, owner, &message);
     // A frozen node does not answer; when its records have moved nobody need wait for it.
     let moved = async {
         while node.records.owner_of(&key) == Some(owner) {

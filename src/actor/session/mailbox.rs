@@ -82,7 +82,6 @@ impl Handler<Give> for SessionActor {
         }
         self.is_over = true;
         self.node.book.leave(&self.session);
-        self.node.handed.forget(&self.session.id);
         if let Some(link) = &self.link {
             // Past the bound, once a session: the PBX's monitor must not outlive it here.
             link.unbind.do_send(Unbind { session: self.session.id.clone() });
