@@ -80,29 +80,66 @@ pub(crate) async fn lead(replica: &Replica, links: &Links, change: Change) -> io
     let raft = replica.raft();
     match change {
         Change::Admit { id, voter } => {
-            let voters = voters_of(replica);
-            if voters.contains(&id) {
+            if voters_of(replica).contains(&id) {
                 return Ok(());
             }
-            let former: BTreeSet<u64> = voters.iter().copied().filter(|other| seat(*other) == seat(id)).collect();
-            for former in &former {
-                if is_alive(replica, links, *former).await {
-                    let why = format!("node {former} has this seat and lives");
-                    return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
-                }
-            }
+            refuse_if_taken(replica, links, id).await?;
             links.know(id, &voter.address);
             commit(raft, Step::Learn(id, voter)).await?;
-            let next: BTreeSet<u64> = voters.difference(&former).copied().chain([id]).collect();
-            commit(raft, Step::Vote(ChangeMembers::ReplaceAllVoters(next))).await?;
+            has_caught_up(raft, id).await?;
+            // Catching up took its time: who votes, and who has this seat, is asked anew, and changed by nobody else.
+            let _alone = replica.one_change().await;
+            let former = refuse_if_taken(replica, links, id).await?;
+            let swap = [ChangeMembers::AddVoterIds([id].into()), ChangeMembers::RemoveVoters(former.clone())];
+            commit(raft, Step::Vote(ChangeMembers::Batch(swap.into()))).await?;
             tracing::info!(node = id, replaces = ?former, "a voter was taken in");
         }
         Change::Remove { id } => {
-            commit(raft, Step::Vote(ChangeMembers::RemoveVoters(BTreeSet::from([id])))).await?;
+            let _alone = replica.one_change().await;
+            commit(raft, Step::Vote(ChangeMembers::RemoveVoters([id].into()))).await?;
             tracing::info!(node = id, "a voter was let go");
         }
     }
     Ok(())
+}
+
+/// The voters that had this seat before; refused while one of them lives.
+async fn refuse_if_taken(replica: &Replica, links: &Links, id: u64) -> io::Result<BTreeSet<u64>> {
+    let is_former = |other: &u64| *other != id && seat(*other) == seat(id);
+    let former: BTreeSet<u64> = voters_of(replica).into_iter().filter(is_former).collect();
+    for former in &former {
+        if is_alive(replica, links, *former).await {
+            let why = format!("node {former} has this seat and lives");
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
+        }
+    }
+    Ok(former)
+}
+
+/// openraft takes a short log for caught up, although nothing of it has arrived: a voter that cannot be reached would then be
+/// asked for every commit.
+async fn has_caught_up(raft: &Raft, id: u64) -> io::Result<()> {
+    let began = Instant::now();
+    let mut goal = None;
+    loop {
+        {
+            let metrics = raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let Some(matched) = &metrics.replication else {
+                return Err(io::Error::new(io::ErrorKind::NotConnected, "this node leads no longer"));
+            };
+            let goal = *goal.get_or_insert(metrics.last_log_index);
+            let matched = matched.get(&id).and_then(|matched| Some(matched.as_ref()?.index));
+            if matched >= goal {
+                return Ok(());
+            }
+        }
+        if began.elapsed() > Duration::from_millis(CHANGE_MS) {
+            let why = format!("node {id} has not caught up in {} s: can this node reach it?", CHANGE_MS / 1_000);
+            return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Waits for a change that is under way: the first one of a cluster may be.
@@ -110,7 +147,7 @@ async fn commit(raft: &Raft, change: Step) -> io::Result<()> {
     let began = Instant::now();
     loop {
         let done = match change.clone() {
-            Step::Learn(id, voter) => raft.add_learner(id, voter, true).await,
+            Step::Learn(id, voter) => raft.add_learner(id, voter, false).await,
             Step::Vote(change) => raft.change_membership(change, false).await,
         };
         let refused = match done {

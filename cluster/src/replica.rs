@@ -108,6 +108,8 @@ struct Inner {
     runtime: Handle,
     contact: Contact,
     under_way: AtomicUsize,
+    /// Held while this node, leading, changes who votes.
+    changing: tokio::sync::Mutex<()>,
 }
 
 impl Replica {
@@ -124,8 +126,8 @@ impl Replica {
         let raft = Raft::build(id, config, network, log, applier).await.map_err(io::Error::other)?;
         drop(snapshot.lock().unwrap_or_else(PoisonError::into_inner).take());
         let contact = Contact::new(timers.lease());
-        let under_way = AtomicUsize::new(0);
-        Ok(Self(Arc::new(Inner { id, role, timers, raft, records, peers, runtime, contact, under_way })))
+        let (under_way, changing) = (AtomicUsize::new(0), Default::default());
+        Ok(Self(Arc::new(Inner { id, role, timers, raft, records, peers, runtime, contact, under_way, changing })))
     }
 
     /// Begins to vote and to follow. Call on the consensus runtime, when the listener for the other voters is up.
@@ -160,6 +162,11 @@ impl Replica {
     /// When this node was last heard by, or heard from, those who decide.
     pub fn contact(&self) -> &Contact {
         &self.0.contact
+    }
+
+    /// Until the guard is dropped nobody else here changes who votes.
+    pub(crate) async fn one_change(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.changing.lock().await
     }
 
     /// Whether this node may still carry effects: the others cannot have fenced it yet.

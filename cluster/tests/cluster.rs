@@ -334,11 +334,40 @@ async fn the_survivor_of_a_lost_quorum_goes_on_in_a_new_epoch_and_the_old_side_i
         old.halt().await;
     }
     // Started again it comes back as a new voter of the new epoch.
-    lab.folders.get(&2).unwrap();
     lab.restart(2).await;
     lab.until("it is taken in", || (lab.node(1).voters().len() == 2).then_some(())).await;
     lab.until("it has it all", || (lab.node(2).replica().scan("session/").len() == 21).then_some(())).await;
     assert!(lab.node(2).identity().epoch == 1 && lab.node(2).id() > 65_535);
+}
+
+/// The second change must not be made from what the first one found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_voters_that_are_taken_in_at_the_same_time_both_vote() {
+    let mut lab = Lab::prepared().wired().await.started().await;
+    lab.lead(1).await;
+    let a = lab.node(1).join().await.unwrap();
+    put(lab.node(1), a, "session/1", 0).await.unwrap();
+    for id in 1..=3 {
+        lab.crash(id).await;
+    }
+    let survey = recover::survey(lab.folders[&1].path()).await.unwrap();
+    recover::recover(lab.folders[&1].path(), &survey).await.unwrap();
+    lab.restart(1).await;
+    lab.lead(1).await;
+    for id in [2, 3] {
+        lab.folders.insert(id, tempfile::tempdir().unwrap());
+        // They ask, and cannot catch up yet.
+        lab.wires[&(1, id)].cut(true);
+    }
+    lab.restart_together(&[2, 3]).await;
+    lab.until("both have asked", || (lab.node(1).voters().len() == 3).then_some(())).await;
+    assert_eq!(lab.votes(1), 1);
+    for id in [2, 3] {
+        lab.wires[&(1, id)].cut(false);
+    }
+    lab.until("both vote", || (1..=3).all(|id| lab.votes(id) == 3).then_some(())).await;
+    lab.crash(1).await;
+    lab.until("one of them leads", || lab.node(2).replica().may_act().then_some(())).await;
 }
 
 /// openraft keeps 1,000 entries; of large ones a snapshot was made twice a second, and the log never cut.

@@ -9,11 +9,12 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 use lyncpin_cluster::node::{Node, NodeOptions, StartError};
 use lyncpin_cluster::peer::{Relay, Security};
 use lyncpin_cluster::raft::{Role, Voter};
 use lyncpin_cluster::replica::Timers;
+use openraft::async_runtime::WatchReceiver;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
@@ -120,11 +121,23 @@ impl Lab {
     }
 
     pub async fn restart(&mut self, id: u64) {
-        for (_, wire) in self.wires.iter_mut().filter(|((_, to), _)| *to == id) {
+        self.restart_together(&[id]).await;
+    }
+
+    pub async fn restart_together(&mut self, ids: &[u64]) {
+        for (_, wire) in self.wires.iter_mut().filter(|((_, to), _)| ids.contains(to)) {
             wire.answer().await;
         }
-        let node = self.try_node(id).await.unwrap();
-        self.nodes.insert(id, node);
+        let started = join_all(ids.iter().map(|id| self.try_node(*id))).await;
+        self.nodes.extend(ids.iter().copied().zip(started.into_iter().map(Result::unwrap)));
+    }
+
+    /// How many vote, as this one knows it, while no change is under way.
+    pub fn votes(&self, id: u64) -> usize {
+        let metrics = self.node(id).replica().raft().metrics();
+        let metrics = metrics.borrow_watched();
+        let configs = metrics.membership_config.membership().get_joint_config().clone();
+        if configs.len() == 1 { configs[0].len() } else { 0 }
     }
 
     pub async fn crash(&mut self, id: u64) {
