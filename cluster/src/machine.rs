@@ -114,6 +114,11 @@ impl Machine {
         self.living.iter().map(|(incarnation, node)| (*incarnation, node))
     }
 
+    /// Whether any record is this life's.
+    pub fn owns(&self, incarnation: Incarnation) -> bool {
+        self.records.values().any(|record| record.owner == incarnation)
+    }
+
     pub fn is_living(&self, incarnation: Incarnation) -> bool {
         self.living.contains_key(&incarnation)
     }

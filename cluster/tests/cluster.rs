@@ -93,6 +93,23 @@ async fn when_a_follower_s_process_dies_the_leader_owns_its_records() {
     println!("follower's process gone until its records belong to the leader: {:?}", died.elapsed());
 }
 
+/// It joins while it reads its store, and may be too busy to be heard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_silent_node_that_owns_nothing_is_waited_for_and_one_that_owns_is_not() {
+    let lab = Lab::prepared().wired().await.started().await;
+    lab.lead(1).await;
+    lab.node(1).join().await.unwrap();
+    let b = lab.node(2).join().await.unwrap();
+    let is_member = || lab.node(1).replica().members().iter().any(|member| member.incarnation == b);
+    lab.cut(1, 2, true);
+    sleep(Timers::DEFAULT.lease() * 4).await;
+    assert!(is_member());
+    lab.cut(1, 2, false);
+    put(lab.node(2), b, "session/1", 0).await.unwrap();
+    lab.cut(1, 2, true);
+    lab.until("it is fenced", || (!is_member()).then_some(())).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_without_the_others_may_not_act_and_refuses_definitely() {
     let mut lab = Lab::start().await;

@@ -21,6 +21,8 @@ use crate::store::{FencedStore, Member};
 const TICK_MS: u64 = 10;
 /// Beyond the lease, as a part of it: clocks drift, and a stopped effect may be on its way.
 const FENCE_MARGIN: u32 = 6;
+/// A life that owns nothing leaves nothing to inherit: it may just be loading, and is waited for as long as a start may take.
+const LOADING_MS: u64 = 10_000;
 /// Between two questions whether the others would elect this node: their leases run out a heartbeat later than its own.
 const CAMPAIGN_PAUSE_MS: u64 = 25;
 /// Data nodes do not campaign at the same moment.
@@ -166,7 +168,9 @@ impl Guardian {
             let is_dead = id.is_none() || self.dead.contains(&incarnation);
             let silence = silence.unwrap_or(Duration::MAX).min(known_for);
             // Whoever lives has had the time to answer this leader's first word.
-            let is_silent = silence > lease + margin && leads_since.elapsed() > margin;
+            let is_loading =
+                || silence < Duration::from_millis(LOADING_MS) && !replica.records().machine().owns(incarnation);
+            let is_silent = silence > lease + margin && leads_since.elapsed() > margin && !is_loading();
             let is_hurried = mutant(Mutant::FenceWithoutLease) && silence * 4 > lease + margin;
             if is_dead || is_silent || is_hurried {
                 let command = Command::Fence { incarnation, heir };
