@@ -84,6 +84,8 @@ pub enum Note {
     SnapshotFailed,
     /// A CSTA body could not be read.
     BadBody,
+    /// What became of a command whose answer was lost with its link or its node.
+    Settled { service: &'static str, verdict: &'static str },
 }
 
 impl Note {
@@ -99,6 +101,7 @@ impl Note {
             Self::MonitorFailed => "monitor_failed",
             Self::SnapshotFailed => "snapshot_failed",
             Self::BadBody => "bad_body",
+            Self::Settled { .. } => "settled",
         }
     }
 }

@@ -480,6 +480,9 @@ impl World {
                 self.step(Input::Settled { ask, result: Ok(outcome) });
             } else if matches!(self.session.outbox.lane, Lane::InFlight(_)) {
                 self.answer(200, 1);
+            } else if !self.session.asked.is_empty() {
+                // What the truth does not show may be on its way yet.
+                self.wait(1_000);
             }
         }
         if self.is_over || self.session.monitors.is_empty() {

@@ -101,6 +101,9 @@ pub struct Asked {
     pub is_unsettled: bool,
     /// The call a snapshot showed to carry this command's intent.
     pub found: Option<ConnectionId>,
+    /// When a snapshot first did not show it done.
+    #[serde(default)]
+    pub missed_at: Option<Moment>,
 }
 
 /// A client's service that came while the link was not ready.

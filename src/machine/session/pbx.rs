@@ -119,6 +119,11 @@ impl Pbx {
     pub(super) fn deadline(&self) -> Option<Moment> {
         self.retry_at
     }
+
+    /// At the latest then the truth is asked for again.
+    pub(super) fn look_again_at(&mut self, at: Moment) {
+        self.retry_at = Some(self.retry_at.map_or(at, |set| set.min(at)));
+    }
 }
 
 impl Pbx {

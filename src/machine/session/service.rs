@@ -149,7 +149,16 @@ impl Session {
                 let deadline = cx.now.after_ms(cx.rules.request_timeout_ms);
                 effects.push(Effect::Invoke { ask, service: service.clone(), deadline });
                 let answer_by = until;
-                self.asked.push(Asked { ask, open, namespace, service, answer_by, is_unsettled: false, found: None });
+                self.asked.push(Asked {
+                    ask,
+                    open,
+                    namespace,
+                    service,
+                    answer_by,
+                    is_unsettled: false,
+                    found: None,
+                    missed_at: None,
+                });
             }
             Err(failure) => self.answer_service(cx, &open, &namespace, Outcome::Failed(failure), effects),
         }

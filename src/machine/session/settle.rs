@@ -4,9 +4,12 @@ use super::pbx::Truth;
 use super::{Asked, Context, Session};
 use crate::csta::{ConnectionId, Failure, LocalState, Outcome, Service};
 use crate::machine::call::Call;
-use crate::machine::effect::Effect;
+use crate::machine::effect::{Effect, Note};
 use crate::mutant::{Mutant, mutant};
 use crate::sip::reason_of;
+
+/// How long a command may lie unread in the PBX's socket, or on the wire, after the link it came on was lost.
+const ON_ITS_WAY_MS: u64 = 1_000;
 
 /// What the PBX's state says of a command.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,6 +18,16 @@ enum Verdict {
     NotDone,
     /// The state looks the same either way.
     CannotTell,
+}
+
+impl Verdict {
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Done(_) => "done",
+            Self::NotDone => "not done",
+            Self::CannotTell => "cannot tell",
+        }
+    }
 }
 
 impl Session {
@@ -39,7 +52,7 @@ impl Session {
     pub(super) fn settle(&mut self, cx: Context<'_>, truth: &Truth, effects: &mut Vec<Effect>) {
         let is_due = |asked: &mut Asked| asked.is_unsettled || asked.found.is_some();
         let unsettled: Vec<Asked> = self.asked.extract_if(.., is_due).collect();
-        for asked in unsettled {
+        for mut asked in unsettled {
             if asked.found.is_none() && self.is_unverified(&asked, truth) {
                 if truth.is_silent {
                     // The PBX will be asked again.
@@ -49,7 +62,14 @@ impl Session {
                 }
                 continue;
             }
-            match self.verdict(&asked, truth) {
+            let verdict = self.verdict(&asked, truth);
+            if verdict == Verdict::NotDone && self.may_be_on_its_way(cx, &mut asked) {
+                self.asked.push(asked);
+                continue;
+            }
+            let (service, word) = (asked.service.name(), verdict.word());
+            effects.push(Effect::Note(Note::Settled { service, verdict: word }));
+            match verdict {
                 Verdict::Done(outcome) => self.answer_asked(cx, &asked, outcome, effects),
                 Verdict::NotDone => {
                     let failure = Outcome::Failed(Failure::resource_out_of_service());
@@ -58,6 +78,18 @@ impl Session {
                 Verdict::CannotTell => self.answer_unknown(cx, &asked, effects),
             }
         }
+    }
+
+    /// A PBX works off what it has received although whoever sent it is dead: what the first look does not show is looked
+    /// for once more.
+    fn may_be_on_its_way(&mut self, cx: Context<'_>, asked: &mut Asked) -> bool {
+        let missed_at = *asked.missed_at.get_or_insert(cx.now);
+        let again_at = missed_at.after_ms(ON_ITS_WAY_MS);
+        let is_soon = asked.service.changes_world() && cx.now < again_at;
+        if is_soon {
+            self.pbx.look_again_at(again_at);
+        }
+        is_soon
     }
 
     /// The link is another one, or gone: what was asked of it is not answered any more. Questions fail; of commands only a
