@@ -207,6 +207,7 @@ impl Gateway {
             arrivals: Arrivals::default(),
             pair,
             far_flows: Default::default(),
+            hops: Default::default(),
             passed: Default::default(),
             unheard: Default::default(),
             leaving: Default::default(),

@@ -30,8 +30,9 @@ pub struct Seat {
 pub struct HeardOn(Arc<AtomicU64>);
 
 impl HeardOn {
-    pub fn set(&self, flow: FlowId) {
-        self.0.store(flow.0, Ordering::Relaxed);
+    /// True when it is another one than before.
+    pub fn set(&self, flow: FlowId) -> bool {
+        self.0.swap(flow.0, Ordering::Relaxed) != flow.0
     }
 
     pub fn flow(&self) -> FlowId {

@@ -1,6 +1,6 @@
 //! The door: each message of a flow to its session, or an answer on the spot, or a sign-in.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -20,7 +20,7 @@ use super::relay;
 use super::session::{Alive, End, SessionActor};
 use super::unheard;
 use crate::id::SessionId;
-use crate::machine::effect::{Effect, NextHop};
+use crate::machine::effect::Effect;
 use crate::machine::input::{FlowId, Retire};
 use crate::machine::outside::{Outside, outside};
 use crate::machine::refusal::Refusal;
@@ -39,7 +39,7 @@ where
     carry(node, stream, handle).await;
 }
 
-async fn carry<S>(node: Arc<Node>, stream: S, handle: FlowHandle)
+pub(super) async fn carry<S>(node: Arc<Node>, stream: S, handle: FlowHandle)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -48,31 +48,6 @@ where
     node.flows.closed(handle.id);
     node.counters.count("flow_end", end.name());
     debug!(peer = %handle.peer, flow = handle.id.0, reason = end.name(), "flow closed");
-}
-
-/// Opens a flow to `next_hop`, writes `first` on it and carries it from then on; `told` hears whether it was written.
-pub fn open_flow(node: Arc<Node>, next_hop: NextHop, first: Bytes, told: impl FnOnce(bool) + 'static) {
-    actix_rt::spawn(async move {
-        if next_hop.host.is_empty() {
-            return told(false);
-        }
-        match (node.connect)(next_hop.clone()).await {
-            Ok(stream) => {
-                let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), next_hop.port);
-                let peer = stream.remote_address().unwrap_or(nowhere);
-                let handle = node.flows.open(peer, next_hop.secure);
-                node.flows.leads_to(handle.id, next_hop);
-                handle.outgoing.push(first);
-                told(true);
-                carry(node, stream, handle).await;
-            }
-            Err(error) => {
-                warn!(peer = %next_hop.host, reason = %error, "cannot reach the front end; the event is tried again");
-                node.counters.count("connect", "failed");
-                told(false);
-            }
-        }
-    });
 }
 
 /// One message from a flow. Never waits.
@@ -92,7 +67,12 @@ fn take(node: &Arc<Node>, flow: &FlowHandle, message: Box<Message>) {
     }
     node.counters.requests.fetch_add(1, Ordering::Relaxed);
     if !node.may_act() {
-        return without_quorum(node, flow, &message);
+        // A quorum may be heard again in a moment, and a first copy of this request may have been carried out elsewhere:
+        // refused at once it would be taken for not done.
+        return match session_at(node, &message).is_some() {
+            true => unheard::keep(node, flow.id, message),
+            false => without_quorum(node, flow, &message),
+        };
     }
     if let Some(session) = session_of(node, &message) {
         return pass_on(node, flow, &session, message);

@@ -135,9 +135,14 @@ impl Flows {
         table.hops.retain(|_, flow| *flow != id);
     }
 
-    /// A flow we opened ourselves leads to this hop.
-    pub fn leads_to(&self, id: FlowId, hop: NextHop) {
-        self.lock().hops.insert(hop, id);
+    /// Requests to this hop may go over this flow. False when it is gone.
+    pub fn leads_to(&self, id: FlowId, hop: NextHop) -> bool {
+        let mut table = self.lock();
+        let is_there = table.flows.contains_key(&id);
+        if is_there {
+            table.hops.insert(hop, id);
+        }
+        is_there
     }
 
     pub fn to_hop(&self, hop: &NextHop) -> Option<FlowId> {

@@ -16,6 +16,7 @@ pub mod features;
 pub mod flow;
 pub mod flows;
 pub mod handover;
+pub mod hops;
 pub mod intensity;
 pub mod link;
 pub mod links;

@@ -12,6 +12,7 @@ use super::dynamic::DynamicSupervisor;
 use super::flow::FlowOptions;
 use super::flows::Flows;
 use super::handover::Leaving;
+use super::hops::Hops;
 use super::links::Links;
 use super::passed::Passed;
 use super::refusals::Refusals;
@@ -37,6 +38,7 @@ pub struct Node {
     pub records: Records,
     pub book: Book,
     pub flows: Flows,
+    pub hops: Hops,
     pub links: Links,
     pub counters: Counters,
     pub connect: Connect,

@@ -17,6 +17,7 @@ use super::node::Node;
 use super::session::End;
 use super::unheard;
 use crate::id::{Moment, SessionId};
+use crate::machine::effect::NextHop;
 use crate::machine::input::{FlowId, Retire};
 use crate::sip::Message;
 use crate::store::pair::Ear;
@@ -31,6 +32,8 @@ enum Word {
     Message { flow: u64, peer: SocketAddr, secure: bool },
     /// A session of mine says this on a flow of yours.
     Outgoing { flow: u64 },
+    /// A session of mine says this to a front end that I cannot reach; you may have a flow from there.
+    ToHop { host: String, port: u16, secure: bool },
     /// A user signs in here, on this flow of mine; I take nobody in any more.
     SignIn { flow: u64, peer: SocketAddr, secure: bool },
     /// A session of mine has stopped and is yours, if its record is of this version.
@@ -98,6 +101,20 @@ pub async fn bring_sign_in(node: &Arc<Node>, to: &str, flow: FlowId, invite: &Me
     say(node, to, bytes).await == Ok(Answer::Taken)
 }
 
+/// Has another node send a request over a flow that leads to this hop. True: one has.
+pub async fn send_to_hop(node: &Arc<Node>, hop: &NextHop, message: &[u8]) -> bool {
+    let Some(pair) = node.pair.clone() else { return false };
+    let NextHop { host, port, secure } = hop.clone();
+    let Some(bytes) = (Word::ToHop { host, port, secure }).with(message) else { return false };
+    for name in pair.other_data_nodes() {
+        if say(node, &name, bytes.clone()).await == Ok(Answer::Taken) {
+            node.counters.count("relay", "to_hop");
+            return true;
+        }
+    }
+    false
+}
+
 /// Gives a session that has stopped here to another node.
 pub async fn give_to(node: &Arc<Node>, heir: &str, id: &SessionId, version: u64) -> Result<Taking, String> {
     let word = Word::Take { session: id.clone(), version }.with(&[]).ok_or("a session that cannot be named")?;
@@ -141,6 +158,13 @@ impl Ear for Hearing {
                             let _ = message.map(|message| node.passed.saw(&message));
                             Answer::Taken
                         }
+                        false => Answer::NotMine,
+                    }
+                }
+                Word::ToHop { host, port, secure } => {
+                    let flow = node.flows.to_hop(&NextHop { host, port, secure });
+                    match flow.is_some_and(|flow| node.flows.send(flow, text)) {
+                        true => Answer::Taken,
                         false => Answer::NotMine,
                     }
                 }

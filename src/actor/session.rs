@@ -15,6 +15,7 @@ use super::adoption;
 use super::book::HeardOn;
 use super::child::Life;
 use super::doubt;
+use super::hops::{self, Wanted};
 use super::links::LinkMail;
 use super::mail::{Bind, HasCalls, Invoke, Recovered, Unbind};
 use super::node::Node;
@@ -43,12 +44,6 @@ pub struct End(pub Retire);
 #[rtype(result = "()")]
 pub struct BindAgain {
     pub link: Arc<str>,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Undelivered {
-    cseq: u32,
 }
 
 /// What the supervisor gave the actor at birth.
@@ -316,18 +311,20 @@ impl SessionActor {
         if self.node.flows.send(self.heard_on.flow(), bytes.clone()) {
             return;
         }
-        if let Some(flow) = self.node.flows.to_hop(&next_hop)
-            && self.node.flows.send(flow, bytes.clone())
-        {
-            return;
+        let wanted = Wanted {
+            session: self.session.id.clone(),
+            cseq: self.session.dialog.local_cseq,
+            message: bytes,
+            inbox: ctx.address().recipient(),
+        };
+        hops::send(&self.node, next_hop, wanted);
+    }
+
+    /// The dialog was heard on this flow, so its front end is behind it.
+    fn heard(&self, flow: FlowId) {
+        if self.heard_on.set(flow) {
+            hops::learn(&self.node, self.session.dialog.hop(&self.node.rules.load()), flow);
         }
-        let cseq = self.session.dialog.local_cseq;
-        let me = ctx.address();
-        super::door::open_flow(self.node.clone(), next_hop, bytes, move |is_sent| {
-            if !is_sent {
-                me.do_send(Undelivered { cseq });
-            }
-        });
     }
 
     fn bind(&mut self, ctx: &mut Context<Self>) {
@@ -355,6 +352,9 @@ impl SessionActor {
             ),
             Note::MonitorFailed | Note::SnapshotFailed | Note::OutboxOverflow => {
                 warn!(session = %self.session.id, device = %self.session.appearance.device, reason = name);
+            }
+            Note::Settled { service, verdict } => {
+                info!(session = %self.session.id, service, verdict, "a command whose answer was lost is answered");
             }
             _ => debug!(session = %self.session.id, reason = name),
         }
@@ -404,6 +404,7 @@ impl Actor for SessionActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_MAX);
         self.count_calls();
+        hops::learn(&self.node, self.session.dialog.hop(&self.node.rules.load()), self.heard_on.flow());
         for effect in std::mem::take(&mut self.first) {
             self.carry_out(effect, ctx);
         }

@@ -1,5 +1,5 @@
-//! Messages whose session's actor died before it heard them. They wait, in order, for the session's next life, which is some
-//! milliseconds away: over TCP nobody asks twice, and nothing was done with them yet.
+//! Messages whose session's actor died before it heard them, or that came while no quorum was heard. They wait, in order, for
+//! the session's next life, which is some milliseconds away: over TCP nobody asks twice, and nothing was done with them yet.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -110,6 +110,7 @@ async fn hand_in(node: Arc<Node>, id: SessionId) {
             continue;
         }
         let left = match node.book.session(id.as_str()) {
+            _ if !node.may_act() => Some(message),
             Some(session) => match session.hand_in(&node, flow, message) {
                 Ok(()) => None,
                 Err(NotTaken::Gone(message) | NotTaken::Full(message)) => Some(message),

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, ToSocketAddrs};
+use tokio::net::{TcpListener, TcpStream, ToSocketAddrs};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use super::dialog::{self, Path};
@@ -59,6 +60,7 @@ pub(super) struct Shared {
     strays: AtomicU64,
     malformed: AtomicU64,
     lost: AtomicU64,
+    listening: Mutex<Option<AbortHandle>>,
 }
 
 #[derive(Clone)]
@@ -83,6 +85,7 @@ impl FrontEnd {
             strays: AtomicU64::new(0),
             malformed: AtomicU64::new(0),
             lost: AtomicU64::new(0),
+            listening: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -112,18 +115,51 @@ impl FrontEnd {
         if let Some(message) = &negotiate {
             shared.tap(Direction::Out, id, message);
         }
+        tokio::spawn(self.carry(id, stream, outgoing, negotiate));
+        Ok(id)
+    }
+
+    fn carry<S>(
+        &self,
+        id: FlowId,
+        stream: S,
+        outgoing: mpsc::Receiver<Bytes>,
+        negotiate: Option<Message>,
+    ) -> impl Future<Output = ()> + Send + use<S>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let first = negotiate.as_ref().map(Message::to_bytes).unwrap_or_default();
-        let flow = Flow::new(stream, outgoing, shared.options.limits, first, negotiate.is_some());
-        let weak = Arc::downgrade(shared);
-        tokio::spawn(async move {
+        let flow = Flow::new(stream, outgoing, self.shared.options.limits, first, negotiate.is_some());
+        let weak = Arc::downgrade(&self.shared);
+        async move {
             let receiver = weak.clone();
             let end =
                 flow.carry(move |message| receiver.upgrade().map(|s| s.receive(id, message)).unwrap_or_default()).await;
             if let Some(shared) = weak.upgrade() {
                 shared.flow_ended(id, &end);
             }
+        }
+    }
+
+    /// Lets gateways connect, as a front end does: what they ask is answered there, and nothing else is said there. Until
+    /// the front end is dropped.
+    pub fn listen(&self, listener: TcpListener) {
+        let weak = Arc::downgrade(&self.shared);
+        let listening = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Some(front_end) = weak.upgrade().map(|shared| FrontEnd { shared }) else { return };
+                let id = FlowId(front_end.shared.flows_seen.fetch_add(1, Ordering::Relaxed) + 1);
+                // Its queue stays empty, and open as long as the connection.
+                let (speak, outgoing) = mpsc::channel(1);
+                let carried = front_end.carry(id, stream, outgoing, None);
+                tokio::spawn(async move {
+                    carried.await;
+                    drop(speak);
+                });
+            }
         });
-        Ok(id)
+        *self.shared.listening.lock().unwrap_or_else(PoisonError::into_inner) = Some(listening.abort_handle());
     }
 
     pub async fn connect(&self, address: impl ToSocketAddrs) -> Result<FlowId, ConnectError> {
@@ -201,6 +237,9 @@ async fn redial(shared: Weak<Shared>, addresses: Vec<String>, nth: usize) {
 impl Drop for Shared {
     fn drop(&mut self) {
         self.flows_changed.notify_waiters();
+        if let Some(listening) = self.listening.get_mut().unwrap_or_else(PoisonError::into_inner) {
+            listening.abort();
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a user and a front end are made with.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +101,12 @@ impl FrontEndOptions {
             history: None,
             tap: None,
         }
+    }
+
+    /// As `front_end`, over TCP, for one that listens at this address: gateways can reach it.
+    pub fn listening(address: SocketAddr) -> Self {
+        let route = format!("<sip:{address};transport=tcp;lr;ms-route-sig=aaEXAMPLEroutesig0123456789AA>");
+        Self { transport: "TCP", record_route: Arc::new([route]), ..Self::front_end("") }
     }
 
     /// As one Lync front end does: its Via on top, one Record-Route, many users on its flows.

@@ -60,7 +60,13 @@ impl Reply {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unanswered {
     #[error("SIP {status} {reason}")]
-    Sip { status: u16, reason: String, retry_after_s: Option<u32> },
+    Sip {
+        status: u16,
+        reason: String,
+        retry_after_s: Option<u32>,
+        /// An earlier copy of the request went out on a connection that was lost.
+        is_repeat: bool,
+    },
     /// 2xx whose body is not the outcome asked for.
     #[error("the answer's body is not the outcome")]
     BadBody,
@@ -75,9 +81,11 @@ pub enum Unanswered {
 }
 
 impl Unanswered {
-    /// Whether the service was certainly not carried out. 408, 500 and 504 leave it open.
+    /// Whether the service was certainly not carried out. 408, 500 and 504 leave it open, and so does a 503 to a repetition:
+    /// who cannot serve now does not know what became of the first copy.
     pub fn is_definite(&self) -> bool {
         match self {
+            Self::Sip { status: 503, is_repeat, .. } => !is_repeat,
             Self::Sip { status, .. } => !matches!(status, 408 | 500 | 504),
             Self::NotSent | Self::Busy => true,
             Self::BadBody | Self::TimedOut | Self::FlowLost => false,
@@ -299,7 +307,7 @@ impl RccUser {
             match timeout_at(deadline, answer).await {
                 Ok(Ok(Settlement::Final { message, outcome, at })) => {
                     let took = at.saturating_duration_since(started);
-                    return finish(*message, outcome, took, cseq);
+                    return finish(*message, outcome, took, cseq, sent.is_some());
                 }
                 Ok(Ok(Settlement::FlowLost)) if shared.options.repeats_on_flow_loss => sent = Some((cseq, message)),
                 // Without a settlement the dialog itself was left behind, by a new sign-in.
@@ -392,14 +400,20 @@ impl RccUser {
     }
 }
 
-fn finish(message: Message, outcome: Option<Outcome>, took: Duration, cseq: u32) -> Result<Exchange, Unanswered> {
+fn finish(
+    message: Message,
+    outcome: Option<Outcome>,
+    took: Duration,
+    cseq: u32,
+    is_repeat: bool,
+) -> Result<Exchange, Unanswered> {
     match &message.start {
         crate::sip::StartLine::Response { status, reason } if *status >= 300 => {
             let retry_after_s = message
                 .headers
                 .get("Retry-After")
                 .and_then(|v| v.split(|c: char| !c.is_ascii_digit()).next().and_then(|seconds| seconds.parse().ok()));
-            Err(Unanswered::Sip { status: *status, reason: reason.clone(), retry_after_s })
+            Err(Unanswered::Sip { status: *status, reason: reason.clone(), retry_after_s, is_repeat })
         }
         _ => Ok(Exchange { message, outcome, took, cseq }),
     }

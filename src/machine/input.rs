@@ -27,6 +27,8 @@ pub enum Input {
     Undeliverable {
         cseq: u32,
     },
+    /// A request of ours would arrive now: the front end was heard, in this dialog or another one.
+    Reachable,
     /// The link is up; `features` is what its PBX offers, when it said so.
     LinkUp {
         features: Option<Arc<Features>>,

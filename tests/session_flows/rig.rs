@@ -194,6 +194,7 @@ impl Rig {
                 let cseq = self.session.as_ref().expect("signed in").dialog.local_cseq;
                 self.step(Input::Undeliverable { cseq });
             }
+            "reachable" => self.step(Input::Reachable),
             "retire" if rest == "superseded" => self.step(Input::Retire { why: Retire::Superseded }),
             "retire" => self.step(Input::Retire { why: Retire::Closed }),
             "wait" => self.wait(rest.parse().expect("milliseconds")),

@@ -130,12 +130,14 @@ async fn round(
             };
             assert!(tokio::time::timeout(PATIENCE, notices).await.is_ok(), "cut off, it goes on as if nothing were");
             stages.iter().for_each(|stage| stage.line.to_node.open());
-            for stage in &stages {
+            // It waits for a quorum for a moment, all of them together.
+            join_all(stages.iter().map(async |stage| {
                 if let Some((request, _)) = stage.line.asked_since(stage.seen, "INFO") {
                     let refused = say(pair.sip[&victim], &request).await;
                     assert_eq!(refused.status(), Some(503), "{:?} at a node that is cut off", stage.act);
                 }
-            }
+            }))
+            .await;
             until("it is fenced", || pair.said(survivor, "a node was fenced") > fenced).await;
             if moment == Moment::Asked {
                 // The PBX answers the node that cannot commit what it hears.

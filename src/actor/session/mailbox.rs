@@ -2,10 +2,11 @@
 
 use actix::{ActorContext, Handler};
 
-use super::{BindAgain, End, SessionActor, Undelivered};
+use super::{BindAgain, End, SessionActor};
 use crate::actor::child::Order;
 use crate::actor::door;
 use crate::actor::handover::{Give, Given};
+use crate::actor::hops::Told;
 use crate::actor::mail::{FromLink, Inbound, Unbind};
 use crate::machine::input::Input;
 use crate::machine::session::Asked;
@@ -43,18 +44,22 @@ impl Handler<Inbound> for SessionActor {
         }
         if is_request {
             // An answer may still come over a connection that the dialog has left.
-            self.heard_on.set(flow);
+            self.heard(flow);
         }
         let input = if is_request { Input::Request { flow, message } } else { Input::Response { message } };
         self.take(input, ctx);
     }
 }
 
-impl Handler<Undelivered> for SessionActor {
+impl Handler<Told> for SessionActor {
     type Result = ();
 
-    fn handle(&mut self, undelivered: Undelivered, ctx: &mut Self::Context) {
-        self.take(Input::Undeliverable { cseq: undelivered.cseq }, ctx);
+    fn handle(&mut self, told: Told, ctx: &mut Self::Context) {
+        match told {
+            Told::Undelivered { cseq } => self.take(Input::Undeliverable { cseq }, ctx),
+            Told::Reachable if self.session.is_held_back() => self.take(Input::Reachable, ctx),
+            Told::Reachable => {}
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Many kills while users place calls: what they were told against what the PBX did. Each call dials a number of its own, so
 //! the PBX's account names the operation.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -38,16 +38,18 @@ pub struct Totals {
     ghosts: usize,
 }
 
-#[derive(Clone, Copy)]
+/// With the answer in words.
+#[derive(Clone)]
 enum Told {
     Done,
-    Refused,
+    Refused(String),
     Unknown,
 }
 
 pub async fn run(site: &mut Site, kills: u32, out: &mut impl Write) -> io::Result<Totals> {
     let mut totals = Totals::default();
     let (mut seen, mut named) = (site.history_end().await, 0);
+    let mut known = BTreeSet::new();
     for kill in 0..kills {
         let victim = 1 + kill % 2;
         let stop = Arc::new(AtomicBool::new(false));
@@ -66,13 +68,21 @@ pub async fn run(site: &mut Site, kills: u32, out: &mut impl Write) -> io::Resul
         let told: Vec<(String, Told)> = acting.await.map_err(io::Error::other)?.into_iter().flatten().collect();
         site.restart_the_dead()?;
         site.until_both_serve().await.map_err(io::Error::other)?;
-        let mut ghosts = site.ghosts().await;
+        let mut wrong = site.wrong_views().await;
         for _ in 0..TRUE_WITHIN_MS / 50 {
-            if ghosts == 0 {
+            if wrong.is_empty() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
-            ghosts = site.ghosts().await;
+            wrong = site.wrong_views().await;
+        }
+        let mut ghosts = 0;
+        for view in wrong {
+            // Each once, however long it stays.
+            if known.insert(view.clone()) {
+                ghosts += 1;
+                writeln!(out, "after {} kills: {view}", kill + 1)?;
+            }
         }
         let mut dialled: HashMap<String, usize> = HashMap::new();
         for entry in site.history(seen).await {
@@ -85,7 +95,9 @@ pub async fn run(site: &mut Site, kills: u32, out: &mut impl Write) -> io::Resul
                 *dialled.entry(digits).or_default() += 1;
             }
         }
-        totals.count(&told, &dialled, ghosts);
+        for breach in totals.count(&told, &dialled, ghosts) {
+            writeln!(out, "after {} kills: {breach}", kill + 1)?;
+        }
         if (kill + 1) % 10 == 0 || kill + 1 == kills {
             writeln!(out, "{totals}")?;
             out.flush()?;
@@ -102,8 +114,8 @@ async fn place_calls(user: RccUser, prefix: String, stop: Arc<AtomicBool>) -> Ve
         let answer = user.make_call(&format!("tel:+{number}")).await;
         let what = match &answer {
             Ok(reply) if reply.is_done() => Told::Done,
-            Ok(_) => Told::Refused,
-            Err(why) if why.is_definite() => Told::Refused,
+            Ok(reply) => Told::Refused(format!("{:?}", reply.refusal())),
+            Err(why) if why.is_definite() => Told::Refused(why.to_string()),
             Err(_) => Told::Unknown,
         };
         told.push((number, what));
@@ -126,25 +138,37 @@ async fn hang_up(user: &RccUser, call: &str) {
 }
 
 impl Totals {
-    fn count(&mut self, told: &[(String, Told)], dialled: &HashMap<String, usize>, ghosts: usize) {
+    /// Yields each breach in words.
+    fn count(&mut self, told: &[(String, Told)], dialled: &HashMap<String, usize>, ghosts: usize) -> Vec<String> {
+        let mut breaches = Vec::new();
         self.kills += 1;
         self.ghosts += ghosts;
         self.commands += told.len();
         for (number, told) in told {
             let times = dialled.get(number).copied().unwrap_or_default();
             self.doubled += usize::from(times > 1);
+            if times > 1 {
+                breaches.push(format!("{number} was dialled {times} times"));
+            }
             match told {
                 Told::Done => {
                     self.done += 1;
                     self.lost += usize::from(times == 0);
+                    if times == 0 {
+                        breaches.push(format!("{number} was acknowledged and never dialled"));
+                    }
                 }
-                Told::Refused => {
+                Told::Refused(why) => {
                     self.refused += 1;
                     self.done_though_refused += usize::from(times > 0);
+                    if times > 0 {
+                        breaches.push(format!("{number} was refused ({why}) and dialled all the same"));
+                    }
                 }
                 Told::Unknown => self.unknown += 1,
             }
         }
+        breaches
     }
 
     pub fn holds(&self) -> bool {
@@ -172,13 +196,13 @@ mod tests {
         let told = [
             ("1".to_owned(), Told::Done),
             ("2".to_owned(), Told::Done),
-            ("3".to_owned(), Told::Refused),
+            ("3".to_owned(), Told::Refused("busy".to_owned())),
             ("4".to_owned(), Told::Unknown),
         ];
         let dialled = |numbers: &[(&str, usize)]| numbers.iter().map(|(n, times)| ((*n).to_owned(), *times)).collect();
         let mut good = Totals::default();
-        good.count(&told, &dialled(&[("1", 1), ("2", 1)]), 0);
-        assert!(good.holds(), "{good}");
+        let breaches = good.count(&told, &dialled(&[("1", 1), ("2", 1)]), 0);
+        assert!(good.holds() && breaches.is_empty(), "{good}");
         for bad in [
             dialled(&[("1", 2), ("2", 1)]),
             dialled(&[("1", 1)]),
@@ -186,8 +210,8 @@ mod tests {
             dialled(&[("1", 1), ("2", 1), ("4", 2)]),
         ] {
             let mut totals = Totals::default();
-            totals.count(&told, &bad, 0);
-            assert!(!totals.holds(), "{totals}");
+            let breaches = totals.count(&told, &bad, 0);
+            assert!(!totals.holds() && breaches.len() == 1, "{totals} {breaches:?}");
         }
     }
 }

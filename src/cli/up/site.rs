@@ -1,6 +1,7 @@
 //! What `lyncpin up` runs: the processes, the PBX, the balancer, the users.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -21,6 +22,20 @@ const FIRST: usize = 10_001;
 const HISTORY_MAX: usize = 1_000_000;
 const REFUSED_MAX: usize = 40;
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A phone, the calls its user sees, and those that there are.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WrongView {
+    device: String,
+    seen: BTreeMap<String, LocalState>,
+    is: BTreeMap<String, LocalState>,
+}
+
+impl fmt::Display for WrongView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "phone {}: its user sees {:?}, the PBX has {:?}", self.device, self.seen, self.is)
+    }
+}
 
 pub struct Site {
     folder: PathBuf,
@@ -158,11 +173,16 @@ impl Site {
 
     async fn sign_in(&mut self, users: usize, front_ends: usize) -> Result<(), String> {
         for n in 0..front_ends {
+            // Nodes connect to it when a connection of its own is gone.
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(|why| why.to_string())?;
+            let address = listener.local_addr().map_err(|why| why.to_string())?;
             let options = FrontEndOptions {
                 repeats_on_flow_loss: true,
-                ..FrontEndOptions::front_end(&format!("fe{n:02}.contoso.com"))
+                via: Some(format!("fe{n:02}.contoso.com:58201")),
+                ..FrontEndOptions::listening(address)
             };
             let front_end = FrontEnd::new(options);
+            front_end.listen(listener);
             front_end.keep_connected(vec![self.balancer.address().to_string()], 1);
             self._front_ends.push(front_end);
         }
@@ -243,20 +263,26 @@ impl Site {
         }
     }
 
-    /// Users whose view is not the PBX's.
-    pub async fn ghosts(&self) -> usize {
+    /// Users whose view is not the PBX's, and what each sees.
+    pub async fn wrong_views(&self) -> Vec<WrongView> {
         let mut truth: BTreeMap<String, BTreeMap<String, LocalState>> = BTreeMap::new();
         for call in self.calls().await {
             for party in call.parties.iter().filter(|party| party.is_device) {
                 truth.entry(party.party.clone()).or_default().insert(call.call.clone(), party.state);
             }
         }
-        let is_wrong = |(n, user): &(usize, &RccUser)| {
-            let shown: BTreeMap<String, LocalState> =
+        let compare = |(n, user): (usize, &RccUser)| {
+            let device = (FIRST + n).to_string();
+            let seen: BTreeMap<String, LocalState> =
                 user.with_view(|view| view.calls().iter().map(|call| (call.id.clone(), call.local)).collect());
-            shown != truth.get(&(FIRST + n).to_string()).cloned().unwrap_or_default()
+            let is = truth.get(&device).cloned().unwrap_or_default();
+            (seen != is).then_some(WrongView { device, seen, is })
         };
-        self.users.iter().enumerate().filter(is_wrong).count()
+        self.users.iter().enumerate().filter_map(compare).collect()
+    }
+
+    pub async fn ghosts(&self) -> usize {
+        self.wrong_views().await.len()
     }
 
     /// One line for a person who watches.

@@ -140,8 +140,14 @@ async fn a_refused_invite_is_acknowledged_on_its_own_hop() {
             m.headers.push("Retry-After", "17 (draining)");
         }
     });
-    let why = Unanswered::Sip { status: 503, reason: "Service Unavailable".to_owned(), retry_after_s: Some(17) };
-    assert!(why.is_definite());
+    let refused = |is_repeat| Unanswered::Sip {
+        status: 503,
+        reason: "Service Unavailable".to_owned(),
+        retry_after_s: Some(17),
+        is_repeat,
+    };
+    let why = refused(false);
+    assert!(why.is_definite() && !refused(true).is_definite());
     assert_eq!(rig.user.sign_in().await, Err(SignInError::Invite(why)));
     rig.gateway.until(|all| (all.len() == 2).then_some(())).await;
     let received = rig.gateway.received();

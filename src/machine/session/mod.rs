@@ -176,6 +176,10 @@ impl Session {
             Input::Request { flow, message } => self.on_request(cx, flow, &message, &mut effects),
             Input::Response { message } => self.on_response(cx, &message, &mut effects),
             Input::Undeliverable { cseq } => self.on_undeliverable(cx, cseq, &mut effects),
+            Input::Reachable => {
+                self.outbox_heard();
+                self.pump(cx, &mut effects);
+            }
             Input::LinkUp { features } => self.on_link_up(cx, features, &mut effects),
             Input::LinkDown => self.on_link_down(cx, &mut effects),
             Input::Settled { ask, result } => self.on_settled(cx, ask, result, &mut effects),

@@ -196,7 +196,12 @@ impl Session {
         }
     }
 
-    /// A request of the dialog came in: the far side can be reached again.
+    /// An event waits because the far side could not be reached.
+    pub fn is_held_back(&self) -> bool {
+        matches!(self.outbox.lane, Lane::Held | Lane::Resting { .. })
+    }
+
+    /// A request of the dialog came in, or of another one to the same front end: the far side can be reached again.
     pub(super) fn outbox_heard(&mut self) {
         let is_tired = matches!(self.outbox.lane, Lane::Held) && self.outbox.rested_ms > 0;
         if is_tired || matches!(self.outbox.lane, Lane::Resting { .. }) {
