@@ -273,6 +273,10 @@ impl Node {
         self.0.life.incarnation()
     }
 
+    pub fn may_act(&self) -> bool {
+        self.0.life.may_act()
+    }
+
     /// Hands the leadership to another voter, if this one has it.
     pub async fn hand_over(&self, to: u64) -> io::Result<()> {
         self.0.life.replica().raft().trigger().transfer_leader(to).await.map_err(io::Error::other)

@@ -295,9 +295,7 @@ impl Pair {
 
     /// Whether this node may still carry effects: nobody can have fenced it yet, and as far as it knows nobody has.
     pub fn may_act(&self) -> bool {
-        let replica = self.0.node.replica();
-        let lives = |own| replica.records().machine().is_living(own);
-        replica.may_act() && self.0.node.incarnation().is_none_or(lives)
+        self.0.node.may_act()
     }
 
     /// Says why the store failed, once it has: the process must end.

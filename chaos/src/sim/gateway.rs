@@ -83,7 +83,7 @@ pub struct Node {
 
 impl Node {
     pub fn may_act(&self) -> bool {
-        self.running.replica.may_act()
+        self.running.life.may_act()
     }
 
     pub fn cx<'a>(&self, rules: &'a Rules) -> Context<'a> {

@@ -50,6 +50,12 @@ impl Life {
         *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether this life may carry effects: nobody can have fenced it yet, and as far as it knows nobody has.
+    pub fn may_act(&self) -> bool {
+        let lives = |own| self.replica.records().machine().is_living(own);
+        self.replica.may_act() && self.incarnation().is_none_or(lives)
+    }
+
     pub fn voters(&self) -> BTreeMap<u64, Voter> {
         membership::nodes_of(&self.replica)
     }

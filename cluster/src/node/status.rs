@@ -41,7 +41,7 @@ impl Node {
             role: self.0.options.role,
             leader: metrics.current_leader,
             term: metrics.current_term,
-            may_act: replica.may_act(),
+            may_act: self.may_act(),
             incarnation: self.incarnation().map(|incarnation| incarnation.0),
             applied: metrics.last_applied.map(|id| id.index()),
             last: metrics.last_log_index,
