@@ -181,6 +181,14 @@ impl Core {
         }
     }
 
+    /// Whether an event may come before an answer that was said earlier: over another connection, or because that answer was
+    /// lost with its connection and is asked for again.
+    pub fn may_be_overtaken(&self, shared: &Shared) -> bool {
+        let is_asked_again = self.open.iter().any(|open| open.was_repeated);
+        let is_lost = |settled: &Settled| settled.status == 0 && settled.was_repeated;
+        is_asked_again || self.settled.iter().any(is_lost) || !shared.has_one_flow()
+    }
+
     fn remember(&mut self, open: &Open, status: u16, digest: u64, was_repeated: bool) {
         if self.settled.len() >= SETTLED_MAX {
             self.settled.pop_front();
@@ -359,7 +367,7 @@ impl Core {
                         .push(Violation::WrongDevice { expected: self.options.line.clone(), got: call.device.clone() });
                 }
                 let is_known = self.view.call(&call.call).is_some() || self.view.has_ended(&call.call);
-                if is_known && seat.front_end.has_one_flow() {
+                if is_known && !open.was_repeated && !self.may_be_overtaken(&seat.front_end) {
                     violations.push(Violation::EventBeforeOutcome { call: call.call.clone() });
                 }
                 if self.placed.len() >= PLACED_MAX {

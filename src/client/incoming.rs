@@ -110,7 +110,7 @@ impl Core {
     }
 
     pub fn event(&mut self, seat: &Seat, cseq: u32, event: Event, violations: &mut Vec<Violation>) {
-        if self.xref.is_none() && !seat.front_end.has_one_flow() && self.early.len() < EARLY_EVENTS_MAX {
+        if self.xref.is_none() && self.may_be_overtaken(&seat.front_end) && self.early.len() < EARLY_EVENTS_MAX {
             self.early.push((cseq, event));
             return;
         }
