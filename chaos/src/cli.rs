@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::history::{History, OpenError};
-use crate::live::{self, BalancerPart, Doctor, Live, Load};
+use crate::live::{self, BalancerPart, Doctor, Live, Load, ObserverPart};
 use crate::report;
 #[cfg(feature = "sim")]
 use crate::sim;
@@ -71,6 +71,9 @@ pub enum Command {
     /// The built-in balancer as a process of its own.
     #[command(hide = true)]
     PartBalancer(BalancerPart),
+    /// Reads one node's operator's door.
+    #[command(hide = true)]
+    PartObserver(ObserverPart),
 }
 
 pub fn run(cli: Cli) -> ExitCode {
@@ -87,6 +90,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Live(live) => live::run(&live),
         Command::Load(load) => load.run(),
         Command::PartBalancer(part) => or_two("balancer", part.run().map(|()| ExitCode::SUCCESS)),
+        Command::PartObserver(part) => or_two("observer", part.run().map(|()| ExitCode::SUCCESS)),
         Command::Replay { seed, scenario, dir, program } => replay(seed, scenario.as_deref(), &dir, program),
         Command::Report { folder } => or_two(&folder.display().to_string(), write_report(&folder)),
         Command::Check { history } => {

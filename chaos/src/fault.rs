@@ -98,6 +98,13 @@ impl Kind {
         self.takes_owner() || matches!(self, Self::FlipByte | Self::Truncate | Self::Wipe | Self::PowerCutAll)
     }
 
+    /// Whether the operator's metrics and API must say so as well. Weather on the links and trouble of the balancer, of the PBX
+    /// behind a link that stays up, and of clocks does not show there.
+    pub fn must_show_to_operator(self) -> bool {
+        self.must_show()
+            || matches!(self, Self::CutBoth | Self::CutWitness | Self::CutPbx | Self::Restarts | Self::PowerCutTwo)
+    }
+
     pub fn is_power_cut(self) -> bool {
         matches!(self, Self::PowerCutOne | Self::PowerCutTwo | Self::PowerCutAll)
     }

@@ -61,6 +61,9 @@ pub struct Entry {
     pub what: What,
 }
 
+/// The option of a run in which an operator's tools looked at the nodes.
+pub const OPERATOR: &str = "operator";
+
 /// `user` is the device of a user's line, e.g. `10001`, for clients and PBX alike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -92,6 +95,8 @@ pub enum What {
         node: u32,
         shown: bool,
         how: String,
+        #[serde(default)]
+        by: By,
     },
     /// Client: the dialog and its monitor stand.
     SignedIn {
@@ -146,6 +151,10 @@ pub enum What {
         threads: u64,
         log_bytes: u64,
     },
+    /// The machine did not run the one who watches for it, until this entry's time.
+    Stall {
+        us: u64,
+    },
     /// A reader or writer of the record store; the entry's time is the end.
     Store {
         client: u32,
@@ -154,6 +163,19 @@ pub enum What {
         op: StoreOp,
         result: StoreResult,
     },
+}
+
+/// By what a watcher outside sees a fault.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// OPTIONS, the process, the log.
+    #[default]
+    Service,
+    /// `/metrics`.
+    Metrics,
+    /// `/api/v1/cluster`.
+    Api,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

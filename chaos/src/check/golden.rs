@@ -3,7 +3,8 @@
 use super::Checked;
 use crate::fault::Kind;
 use crate::history::{
-    Asked, Difference, Done, Entry, FaultTurn, History, Message, Operation, Phase, Run, StoreOp, StoreResult, What,
+    Asked, By, Difference, Done, Entry, FaultTurn, History, Message, OPERATOR, Operation, Phase, Run, StoreOp,
+    StoreResult, What,
 };
 
 #[derive(Clone, Default)]
@@ -43,6 +44,11 @@ impl Golden {
         self
     }
 
+    pub fn with_operator(mut self) -> Self {
+        self.run.options.insert(OPERATOR.to_owned(), "metrics and API".to_owned());
+        self
+    }
+
     pub fn prober(mut self, user: &str) -> Self {
         self.run.probers.push(user.to_owned());
         self
@@ -76,7 +82,11 @@ impl Golden {
     }
 
     pub fn notice(self, fault: u32, node: u32, shown: bool) -> Self {
-        self.add(What::Notice { fault, node, shown, how: "health".to_owned() })
+        self.notice_by(By::Service, fault, node, shown)
+    }
+
+    pub fn notice_by(self, by: By, fault: u32, node: u32, shown: bool) -> Self {
+        self.add(What::Notice { fault, node, shown, how: "seen".to_owned(), by })
     }
 
     pub fn signed_in(self, user: &str, call_id: &str, tag: &str) -> Self {
@@ -156,6 +166,10 @@ impl Golden {
 
     pub fn sample(self, node: u32, rss_bytes: u64, files: u64) -> Self {
         self.add(What::Sample { node, rss_bytes, files, threads: 10, log_bytes: 1_000 })
+    }
+
+    pub fn stalled_ms(self, ms: u64) -> Self {
+        self.add(What::Stall { us: ms * 1000 })
     }
 
     pub fn store(mut self, (start_us, end_us): (u64, u64), op: StoreOp, result: StoreResult) -> Self {

@@ -17,11 +17,12 @@ use super::notes::{Notes, seal};
 use super::plan::{Plan, Profile, SCENARIOS, Step, scenario};
 use super::population::Population;
 use super::site::{Site, SiteOptions};
+use super::stalls::Stalls;
 use super::watch::Watch;
 use super::workload::{Shares, Workload};
 use super::{LiveError, outside};
 use crate::fault::Kind;
-use crate::history::{Phase, Run, What};
+use crate::history::{OPERATOR, Phase, Run, What};
 use crate::seed::Chance;
 use crate::verdict::{Verdict, judge};
 
@@ -229,7 +230,9 @@ impl Conductor {
             ..Run::default()
         };
         let calm = Duration::from_secs(live.calm_s);
+        let stalls = Stalls::watch(notes.clone())?;
         let result = conductor.phases(&plan, calm, &population, &mut workload).await;
+        drop(stalls);
         conductor.site.read_account().await;
         notes.phase(Phase::Over);
         let mut run = run;
@@ -426,6 +429,9 @@ fn options_of(plan: &Plan, balancer: &str, has_world: bool) -> BTreeMap<String, 
         })
         .collect();
     options.insert("balancer".to_owned(), balancer.to_owned());
+    if has_world {
+        options.insert(OPERATOR.to_owned(), "metrics and API of both nodes".to_owned());
+    }
     options.insert("network".to_owned(), if has_world { "namespaces" } else { "loopback" }.to_owned());
     options
 }

@@ -15,6 +15,7 @@ use super::config::{self, Addresses, FIRST, VOTERS, WITNESS};
 use super::disk::{Cellar, Disk};
 use super::network::{self, Network};
 use super::notes::Notes;
+use super::observer::Observers;
 use super::process::{Launch, Process};
 use super::{LiveError, outside, preload};
 use crate::history::{ProcessTurn, What};
@@ -48,6 +49,8 @@ pub struct Site {
     pub disks: BTreeMap<u32, Disk>,
     pub nodes: BTreeMap<u32, Process>,
     pub account: Account,
+    /// Where nodes have a network of their own.
+    pub observers: Option<Observers>,
     pub addresses: Addresses,
     ended: BTreeMap<u32, Instant>,
     _cellar: Option<Cellar>,
@@ -133,6 +136,7 @@ impl Site {
             disks,
             nodes,
             account,
+            observers: None,
             addresses,
             ended: BTreeMap::new(),
             _cellar: cellar,
@@ -141,6 +145,9 @@ impl Site {
             site.start_node(node)?;
         }
         site.until_both_serve().await?;
+        if has_network {
+            site.observers = Some(Observers::start(&[1, 2])?);
+        }
         Ok(site)
     }
 

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use super::observer::{self, Look, Observers};
 use super::site::Site;
 use crate::fault::Kind;
-use crate::history::What;
+use crate::history::{By, What};
 
 /// Between two readings of what the processes use.
 const SAMPLE_EVERY_US: u64 = 500_000;
@@ -17,6 +18,7 @@ struct Expected {
     fault: u32,
     kind: Kind,
     node: u32,
+    by: By,
     log_from: u64,
     is_shown: bool,
     is_healed: bool,
@@ -38,19 +40,45 @@ impl Watch {
     }
 
     pub fn expect(&mut self, site: &Site, fault: u32, kind: Kind, nodes: &[u32]) {
-        if !kind.must_show() {
-            return;
-        }
+        let has_operator = site.observers.is_some();
+        let by = |by: &By| match by {
+            By::Service => kind.must_show(),
+            By::Metrics | By::Api => has_operator && kind.must_show_to_operator(),
+        };
         for node in nodes.iter().copied() {
             self.was_away.remove(&node);
             let log_from = fs::metadata(site.log(node)).map_or(0, |log| log.len());
-            let (is_shown, is_healed, is_cleared) = (false, false, false);
-            self.expected.push(Expected { fault, kind, node, log_from, is_shown, is_healed, is_cleared });
+            for by in [By::Service, By::Metrics, By::Api].into_iter().filter(by) {
+                let (is_shown, is_healed, is_cleared) = (false, false, false);
+                self.expected.push(Expected { fault, kind, node, by, log_from, is_shown, is_healed, is_cleared });
+            }
         }
     }
 
     pub fn healed(&mut self, fault: u32) {
         self.expected.iter_mut().filter(|one| one.fault == fault).for_each(|one| one.is_healed = true);
+    }
+
+    /// Writes down which faults show now, and which are over.
+    fn notice(&mut self, site: &Site) {
+        if self.expected.iter().all(|one| one.is_cleared) {
+            return;
+        }
+        let looks = site.observers.as_ref().map(Observers::looks).unwrap_or_default();
+        let signs = Signs { serves: &self.serves, was_away: &self.was_away, looks };
+        for one in &mut self.expected {
+            let (fault, node, by) = (one.fault, one.node, one.by);
+            if !one.is_shown
+                && let Some(how) = one.sign(site, &signs)
+            {
+                one.is_shown = true;
+                site.notes.add(What::Notice { fault, node, shown: true, how, by });
+            }
+            if one.is_shown && one.is_healed && !one.is_cleared && one.is_well(site, &signs) {
+                one.is_cleared = true;
+                site.notes.add(What::Notice { fault, node, shown: false, how: "it is well again".to_owned(), by });
+            }
+        }
     }
 
     /// Looks once.
@@ -69,30 +97,7 @@ impl Watch {
                 self.was_away.insert(*node);
             }
         }
-        for one in &mut self.expected {
-            let is_witness = !self.serves.contains_key(&one.node);
-            if !one.is_shown {
-                let how = match one.kind.damages_store() {
-                    true => bad_store(site, one.node, one.log_from),
-                    false if !self.was_away.contains(&one.node) => None,
-                    false if is_witness => Some("its process is gone".to_owned()),
-                    false => Some("OPTIONS is not answered with 200".to_owned()),
-                };
-                if let Some(how) = how {
-                    one.is_shown = true;
-                    site.notes.add(What::Notice { fault: one.fault, node: one.node, shown: true, how });
-                }
-            }
-            let is_well = match is_witness {
-                true => site.nodes.get(&one.node).is_some_and(|process| process.pid().is_some()),
-                false => self.serves.get(&one.node).copied().unwrap_or(false),
-            };
-            if one.is_shown && one.is_healed && !one.is_cleared && is_well {
-                one.is_cleared = true;
-                let how = "it serves again".to_owned();
-                site.notes.add(What::Notice { fault: one.fault, node: one.node, shown: false, how });
-            }
-        }
+        self.notice(site);
         let now_us = site.notes.now_us();
         if now_us - self.sampled_us >= SAMPLE_EVERY_US {
             self.sampled_us = now_us;
@@ -103,6 +108,38 @@ impl Watch {
             }
         }
     }
+}
+
+impl Expected {
+    /// How the fault shows now.
+    fn sign(&self, site: &Site, watch: &Signs<'_>) -> Option<String> {
+        match self.by {
+            By::Metrics => observer::in_metrics(&watch.looks, self.node),
+            By::Api => observer::in_api(&watch.looks, self.node),
+            By::Service if self.kind.damages_store() => bad_store(site, self.node, self.log_from),
+            By::Service if !watch.was_away.contains(&self.node) => None,
+            By::Service if watch.serves.contains_key(&self.node) => Some("OPTIONS is not answered with 200".to_owned()),
+            By::Service => Some("its process is gone".to_owned()),
+        }
+    }
+
+    fn is_well(&self, site: &Site, watch: &Signs<'_>) -> bool {
+        match self.by {
+            By::Metrics => observer::in_metrics(&watch.looks, self.node).is_none(),
+            By::Api => observer::in_api(&watch.looks, self.node).is_none(),
+            By::Service => watch.serves.get(&self.node).copied().unwrap_or_else(|| {
+                // A witness serves nobody.
+                site.nodes.get(&self.node).is_some_and(|process| process.pid().is_some())
+            }),
+        }
+    }
+}
+
+/// What is known when faults are looked for.
+struct Signs<'a> {
+    serves: &'a BTreeMap<u32, bool>,
+    was_away: &'a BTreeSet<u32>,
+    looks: BTreeMap<u32, Look>,
 }
 
 /// The line by which a node says that its store is bad, since the fault began.
