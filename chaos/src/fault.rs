@@ -55,6 +55,9 @@ faults! {
     BalancerKill = "balancer killed",
     BalancerPause = "balancer frozen",
     Wipe = "store wiped",
+    CertRotated = "certificate of a node rotated",
+    CertExpired = "certificate of a node expired",
+    EventStorm = "storm of calls at idle phones",
     PbxSlow = "PBX answers late",
     PbxDrops = "PBX drops answers",
     PbxTwice = "PBX answers twice",
@@ -70,8 +73,8 @@ impl Kind {
     /// The longest gap a user should see, before the run's slack; `None`: no promise is made while it lasts.
     pub fn goal_ms(self) -> Option<u64> {
         match self {
-            Self::Kill | Self::Restarts | Self::Reset => Some(150),
-            Self::Switchover => Some(30),
+            Self::Kill | Self::Restarts | Self::Reset | Self::Wipe | Self::CertExpired => Some(150),
+            Self::Switchover | Self::CertRotated => Some(30),
             Self::Pause | Self::Isolate | Self::CutBoth | Self::CutOneWay | Self::CutWitness => Some(600),
             Self::NoSpace | Self::DiskError | Self::DiskHang | Self::PowerCutOne => Some(600),
             Self::Intruders | Self::Slowloris | Self::Torture => Some(150),
@@ -87,6 +90,8 @@ impl Kind {
                 | Self::Pause
                 | Self::Isolate
                 | Self::Switchover
+                | Self::CertRotated
+                | Self::CertExpired
                 | Self::NoSpace
                 | Self::DiskError
                 | Self::PowerCutOne

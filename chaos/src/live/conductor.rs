@@ -318,7 +318,7 @@ impl Conductor {
             self.strike(now_us, begun_us).await?;
         }
         for injection in &mut self.under_way {
-            injection.tend(&mut self.site)?;
+            injection.tend(&mut self.site).await?;
         }
         self.tell(text, now_us);
         Ok(())

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd};
 
 use super::LiveError;
 
@@ -77,17 +77,46 @@ pub fn write(folder: &Path, users: usize, addresses: &Addresses) -> Result<(), L
 /// `NAME-ca.pem`, and `NAME-1.pem` with its key for each node.
 fn certificates(folder: &Path, name: &str, count: u32) -> Result<(), LiveError> {
     let ca_key = KeyPair::generate()?;
+    fs::write(folder.join(format!("{name}-ca.pem")), authority().self_signed(&ca_key)?.pem())?;
+    fs::write(folder.join(format!("{name}-ca.key")), ca_key.serialize_pem())?;
+    let issuer = Issuer::new(authority(), ca_key);
+    (1..=count).try_for_each(|node| leaf(folder, name, node, &issuer, Validity::Good))
+}
+
+fn authority() -> CertificateParams {
     let mut ca = CertificateParams::default();
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_pem = ca.self_signed(&ca_key)?.pem();
-    let issuer = Issuer::new(ca, ca_key);
-    fs::write(folder.join(format!("{name}-ca.pem")), ca_pem)?;
-    for node in 1..=count {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec![format!("node-{node}.lyncpin.internal")])?;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        fs::write(folder.join(format!("{name}-{node}.pem")), params.signed_by(&key, &issuer)?.pem())?;
-        fs::write(folder.join(format!("{name}-{node}.key")), key.serialize_pem())?;
+    ca
+}
+
+/// Until when a certificate holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validity {
+    Good,
+    /// It held, and does not any more.
+    Over,
+}
+
+/// Another certificate for a voter, with another key, of the same authority.
+pub fn certify(folder: &Path, node: u32, validity: Validity) -> Result<(), LiveError> {
+    let ca_key = fs::read_to_string(folder.join("voters-ca.key"))?;
+    let issuer = Issuer::new(authority(), KeyPair::from_pem(&ca_key)?);
+    leaf(folder, "voters", node, &issuer, validity)
+}
+
+fn leaf(
+    folder: &Path,
+    name: &str,
+    node: u32,
+    issuer: &Issuer<'_, KeyPair>,
+    validity: Validity,
+) -> Result<(), LiveError> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::new(vec![format!("node-{node}.lyncpin.internal")])?;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    if validity == Validity::Over {
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
     }
-    Ok(())
+    fs::write(folder.join(format!("{name}-{node}.pem")), params.signed_by(&key, issuer)?.pem())?;
+    Ok(fs::write(folder.join(format!("{name}-{node}.key")), key.serialize_pem())?)
 }

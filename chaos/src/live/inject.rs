@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lyncpin::lab::pbx::Request;
 use tokio::task::JoinHandle;
 
-use super::config::WITNESS;
+use super::config::{Validity, WITNESS};
 use super::doors::Doors;
 use super::plan::Target;
+use super::process::{RUNS_MS, STANDS_MS, starve};
 use super::site::Site;
+use super::storm::Storm;
 use super::switch::{Action, Match};
 use super::{LiveError, config, damage, hostile, network, outside};
 use crate::fault::Kind;
@@ -18,9 +20,6 @@ use crate::history::{FaultTurn, What};
 use crate::seed::Chance;
 
 const INTRUSIONS: usize = 210;
-/// While a node is starved it runs so long, then stands still so long.
-const RUNS_MS: u64 = 20;
-const STANDS_MS: u64 = 80;
 
 /// What ends a fault.
 enum Undo {
@@ -33,6 +32,7 @@ enum Undo {
     GoOn(u32),
     Restore(Vec<(u32, PathBuf)>),
     Limit(u32, &'static str),
+    Certify(u32),
     Task(JoinHandle<()>),
     Starved(JoinHandle<()>, u32),
     Shim(Vec<u32>),
@@ -54,6 +54,7 @@ pub struct Injection {
     hits_before: u64,
     has_bitten: bool,
     next_kill_us: u64,
+    storm: Storm,
 }
 
 impl Drop for Injection {
@@ -97,7 +98,9 @@ impl Injection {
         site.notes.add(What::Fault { fault, name: kind, nodes: nodes.clone(), turn: FaultTurn::Began });
         let next_kill_us = site.notes.now_us() + 700_000;
         let (undo, hits, hits_before, has_bitten) = (Undo::Nothing, None, 0, false);
-        let mut injection = Self { fault, kind, nodes, ends_us, undo, hits, hits_before, has_bitten, next_kill_us };
+        let storm = Storm::default();
+        let mut injection =
+            Self { fault, kind, nodes, ends_us, undo, hits, hits_before, has_bitten, next_kill_us, storm };
         let proof = injection.strike(site, owner, chance).await?;
         if let Some(proof) = proof {
             injection.bit(site, proof);
@@ -232,10 +235,26 @@ impl Injection {
                 });
             }
             Kind::Wipe => {
-                return Err(LiveError::Unavailable(
-                    "a wiped node comes back by a membership command, which is not built",
-                ));
+                site.kill_node(node)?;
+                std::fs::remove_dir_all(config::data_dir(&site.folder, node).join("store"))?;
+                site.start_node(node)?;
+                return Ok(Some(format!("the store of node {node} was removed")));
             }
+            Kind::CertRotated => {
+                config::certify(&site.folder, node, Validity::Good)?;
+                site.node(node)?.signal("TERM")?;
+                return Ok(Some(format!(
+                    "node {node} has another certificate of the same authority, and was told to stop"
+                )));
+            }
+            Kind::CertExpired => {
+                site.kill_node(node)?;
+                config::certify(&site.folder, node, Validity::Over)?;
+                site.start_node(node)?;
+                self.undo = Undo::Certify(node);
+                return Ok(Some(format!("node {node} was started with a certificate that is over")));
+            }
+            Kind::EventStorm => {}
         }
         Ok(None)
     }
@@ -249,18 +268,8 @@ impl Injection {
     }
 
     fn limit(&mut self, site: &mut Site, node: u32, what: &'static str) -> Result<Option<String>, LiveError> {
-        let process = site.node(node)?;
-        let (Some(pid), Some((rss_bytes, files, _))) = (process.pid(), process.uses()) else {
+        let Some((pid, value)) = site.node(node)?.tight_limit(what) else {
             return Err(LiveError::Unavailable("limiting a node that is down"));
-        };
-        let _ = rss_bytes;
-        let value = match what {
-            "nofile" => files + 1,
-            _ => {
-                let status = std::fs::read_to_string(format!("/proc/{pid}/statm"))?;
-                let pages: u64 = status.split(' ').next().and_then(|pages| pages.parse().ok()).unwrap_or(0);
-                pages * 4096 + 24 * 1024 * 1024
-            }
         };
         outside::run(&format!("prlimit --pid {pid} --{what}={value}:"))?;
         self.undo = Undo::Limit(node, what);
@@ -313,7 +322,7 @@ impl Injection {
     }
 
     /// Called often while the fault lasts.
-    pub fn tend(&mut self, site: &mut Site) -> Result<(), LiveError> {
+    pub async fn tend(&mut self, site: &mut Site) -> Result<(), LiveError> {
         if let Some(hits) = &self.hits
             && hits.load(Ordering::Relaxed) > self.hits_before
         {
@@ -324,6 +333,10 @@ impl Injection {
                 _ => "frames met the switch's rule so far",
             };
             self.bit(site, format!("{} {what}", hits.load(Ordering::Relaxed)));
+        }
+        if self.kind == Kind::EventStorm {
+            self.storm.go_on(site).await;
+            self.bit(site, format!("{} calls rang so far", self.storm.calls));
         }
         let now_us = site.notes.now_us();
         if self.kind == Kind::Restarts && now_us >= self.next_kill_us && now_us + 600_000 < self.ends_us {
@@ -340,6 +353,7 @@ impl Injection {
 
     /// Takes the fault away.
     pub async fn heal(&mut self, site: &mut Site) -> Result<(), LiveError> {
+        self.storm.end_all_but(site, 0).await;
         match std::mem::replace(&mut self.undo, Undo::Nothing) {
             Undo::Nothing => {}
             Undo::Start(nodes) => {
@@ -362,6 +376,11 @@ impl Injection {
             Undo::Repair(node) => {
                 site.kill_node(node)?;
                 disk(site, node)?.repair()?;
+                site.start_node(node)?;
+            }
+            Undo::Certify(node) => {
+                site.kill_node(node)?;
+                config::certify(&site.folder, node, Validity::Good)?;
                 site.start_node(node)?;
             }
             Undo::GoOn(node) => disk(site, node)?.go_on()?,
@@ -419,14 +438,4 @@ fn disk(site: &mut Site, node: u32) -> Result<&mut super::disk::Disk, LiveError>
     site.disks
         .get_mut(&node)
         .ok_or(LiveError::Unavailable("faults of the disk: they need root, loop devices and mkfs.xfs"))
-}
-
-async fn starve(pid: u32) {
-    loop {
-        for (signal, ms) in [("STOP", STANDS_MS), ("CONT", RUNS_MS)] {
-            // Err: the process is gone.
-            let _ = outside::run(&format!("kill -{signal} {pid}"));
-            tokio::time::sleep(std::time::Duration::from_millis(ms)).await;
-        }
-    }
 }

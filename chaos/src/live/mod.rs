@@ -25,6 +25,7 @@ mod preload;
 mod process;
 mod site;
 mod stalls;
+mod storm;
 mod switch;
 mod watch;
 mod workload;

@@ -4,8 +4,13 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use super::outside;
+
+/// While a node is starved it runs so long, then stands still so long.
+pub const RUNS_MS: u64 = 20;
+pub const STANDS_MS: u64 = 80;
 
 /// What stays the same over a voter's lives.
 #[derive(Clone, Debug)]
@@ -102,5 +107,27 @@ impl Process {
         };
         let files = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count() as u64;
         Some((number("VmRSS:")? * 1024, files, number("Threads:")?))
+    }
+
+    /// Its pid, and a limit just above what it uses: of open files (`nofile`) or bytes of address space (`as`).
+    pub fn tight_limit(&self, what: &str) -> Option<(u32, u64)> {
+        let (pid, (_, files, _)) = (self.pid()?, self.uses()?);
+        if what == "nofile" {
+            return Some((pid, files + 1));
+        }
+        let status = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+        let pages: u64 = status.split(' ').next()?.parse().ok()?;
+        Some((pid, pages * 4096 + 24 * 1024 * 1024))
+    }
+}
+
+/// Takes the processor from a process most of the time, until it is dropped.
+pub async fn starve(pid: u32) {
+    loop {
+        for (signal, ms) in [("STOP", STANDS_MS), ("CONT", RUNS_MS)] {
+            // Err: the process is gone.
+            let _ = outside::run(&format!("kill -{signal} {pid}"));
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
     }
 }

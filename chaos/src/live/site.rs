@@ -17,6 +17,7 @@ use super::network::{self, Network};
 use super::notes::Notes;
 use super::observer::Observers;
 use super::process::{Launch, Process};
+use super::workload::Shares;
 use super::{LiveError, outside, preload};
 use crate::history::{ProcessTurn, What};
 
@@ -53,6 +54,7 @@ pub struct Site {
     pub observers: Option<Observers>,
     pub addresses: Addresses,
     ended: BTreeMap<u32, Instant>,
+    users: usize,
     _cellar: Option<Cellar>,
 }
 
@@ -139,6 +141,7 @@ impl Site {
             observers: None,
             addresses,
             ended: BTreeMap::new(),
+            users,
             _cellar: cellar,
         };
         for node in 1..=VOTERS {
@@ -157,6 +160,12 @@ impl Site {
             Some(_) => network::CLIENTS.into(),
             None => [127, 0, 0, 1].into(),
         }
+    }
+
+    /// The phone of a user that does nothing; one after the other.
+    pub fn idle_device(&self, turn: usize) -> String {
+        let busy = Shares::of(self.users).busy();
+        (FIRST + busy + turn % (self.users - busy).max(1)).to_string()
     }
 
     pub fn log(&self, node: u32) -> PathBuf {
