@@ -1,9 +1,30 @@
 //! I2: MakeCall and its kin: ok means once, refused means never, unknown means at most once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Breach, Checked};
-use crate::history::{Done, History};
+use crate::history::{Done, History, What};
+
+/// A node without a quorum says to ask later.
+const LATER: u16 = 503;
+
+/// Users and CSeq numbers of requests that went over more than one connection. What 503 says of the second copy it does not
+/// say of the first, which may have been carried out by a node that has died since: to the client the outcome is unknown.
+fn repeated(history: &History) -> BTreeSet<(&str, u32)> {
+    let mut users: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut flows: BTreeMap<(&str, u32), BTreeSet<u64>> = BTreeMap::new();
+    for entry in &history.entries {
+        match &entry.what {
+            What::SignedIn { user, call_id, .. } => drop(users.insert(call_id, user)),
+            What::Message(sent) if sent.is_from_client && sent.status.is_none() => {
+                flows.entry((&sent.call_id, sent.cseq)).or_default().insert(sent.flow);
+            }
+            _ => {}
+        }
+    }
+    let repeated = flows.into_iter().filter(|(_, flows)| flows.len() > 1);
+    repeated.filter_map(|((call_id, cseq), _)| Some((*users.get(call_id)?, cseq))).collect()
+}
 
 /// Each operation dials a number that no other dials, so the PBX's account names the operation.
 pub fn check(history: &History) -> Checked {
@@ -13,6 +34,7 @@ pub fn check(history: &History) -> Checked {
             made.entry(number).or_default().push(at_us);
         }
     }
+    let repeated = repeated(history);
     let (mut observed, mut breaches) = (0, Vec::new());
     let mut wanted = BTreeMap::new();
     for (at_us, operation) in history.operations() {
@@ -26,6 +48,7 @@ pub fn check(history: &History) -> Checked {
                 breaches
                     .push(Breach::at(at_us, format!("{op} {number} of user {user} was answered ok and never made")));
             }
+            (Done::Failed(LATER, _), 1) if repeated.contains(&(user.as_str(), operation.cseq)) => {}
             (Done::Failed(_, why), 1..) => {
                 breaches.push(Breach::at(at_us, format!("{op} {number} of user {user} was refused ({why}) and made")));
             }
@@ -59,6 +82,20 @@ mod tests {
             .pbx_dials(1, "10001", "+1903")
             .dialled("10001", "+1903", Done::Unknown("no answer".to_owned()));
         holds(check, &good);
+    }
+
+    #[test]
+    fn ask_later_said_to_a_second_copy_leaves_the_first_open() {
+        let sent = |flows: &[u64]| {
+            let begun = Golden::default().signed_in("10001", "a", "t").pbx_dials(1, "10001", "+1900");
+            let sent = flows.iter().fold(begun, |golden, flow| golden.info_out("a", 1, *flow));
+            sent.dialled("10001", "+1900", Done::Failed(503, "ask later".to_owned()))
+        };
+        holds(check, &sent(&[1, 2]));
+        broken(check, &sent(&[1, 1]), "refused (ask later) and made");
+        let denied = Golden::default().signed_in("10001", "a", "t").info_out("a", 1, 1).info_out("a", 1, 2);
+        let denied = denied.pbx_dials(1, "10001", "+1900").dialled("10001", "+1900", Done::Failed(403, String::new()));
+        broken(check, &denied, "and made");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! I10: a damaged store yields no wrong answer: its node sets itself aside, says so, and serves again.
 
 use super::{Breach, Checked, calls, dialog, sessions};
-use crate::history::{History, What};
+use crate::history::{By, History, What};
 
 pub fn check(history: &History) -> Checked {
     let damages: Vec<_> = history.faults().into_iter().filter(|fault| fault.kind.damages_store()).collect();
@@ -19,7 +19,7 @@ pub fn check(history: &History) -> Checked {
         for node in &fault.nodes {
             let said = |shown: bool| {
                 history.entries.iter().any(|entry| {
-                    matches!(&entry.what, What::Notice { fault: of, node: at, shown: is, .. }
+                    matches!(&entry.what, What::Notice { fault: of, node: at, shown: is, by: By::Service, .. }
                         if of == &fault.fault && at == node && *is == shown)
                 })
             };

@@ -160,6 +160,9 @@ pub fn in_metrics(looks: &BTreeMap<u32, Look>, node: u32) -> Option<String> {
             Some(_) => {}
         }
     }
+    if !looks.is_empty() && looks.values().all(|look| look.metrics.is_none()) {
+        return Some("no node's /metrics answer".to_owned());
+    }
     looks.iter().find_map(|(other, look)| {
         let Metrics { voters, voters_connected, .. } = look.metrics.as_ref()?;
         (voters_connected < voters)
@@ -174,6 +177,9 @@ pub fn in_api(looks: &BTreeMap<u32, Look>, node: u32) -> Option<String> {
     let mut says = others.filter_map(|(other, look)| Some((other, look.silent.as_ref()?)));
     if let Some((other, _)) = says.find(|(_, silent)| silent.contains(&name)) {
         return Some(format!("node {other} hears nothing of it"));
+    }
+    if !looks.is_empty() && looks.values().all(|look| look.silent.is_none()) {
+        return Some("no node's API answers".to_owned());
     }
     match looks.get(&node).map(|own| &own.silent) {
         Some(None) => Some("its API does not answer".to_owned()),
@@ -214,6 +220,8 @@ mod tests {
             in_metrics(&one, 3).is_some_and(|why| why.contains("2 of 3 at node 2")),
             "the witness has no door here"
         );
+        let none = BTreeMap::from([(1, Look::default()), (2, Look::default())]);
+        assert!(in_metrics(&none, 3).is_some() && in_api(&none, 3).is_some(), "nobody is left to say it");
         assert!(in_api(&one, 1).is_some_and(|why| why.contains("node 2 hears nothing")));
     }
 }

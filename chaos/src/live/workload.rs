@@ -43,6 +43,11 @@ impl Shares {
         let called = users / 5;
         Self { probers, callers, called, talkers: (users / 10) & !1, churners: users / 20 }
     }
+
+    /// Users who do something; the rest only keeps its sessions.
+    pub fn busy(self) -> usize {
+        self.probers + self.callers + self.called + self.talkers + self.churners
+    }
 }
 
 pub struct Workload {
@@ -124,6 +129,8 @@ impl Workload {
                 let _ = user.invoke(Service::GetCstaFeatures { line: Some(user.line()) }).await;
                 let _ = user.refresh().await;
                 if let Some(number) = number {
+                    // A call of which its user was told to ask later may have been made.
+                    clear(&user).await;
                     one_call(&user, &number, false).await;
                 }
             });
