@@ -110,6 +110,8 @@ pub enum Mode {
     Thread,
     /// At once, by whoever writes: for simulations, which have no threads.
     Inline,
+    /// By [`Log::write_waiting`], when somebody calls it: for simulated disks that take their time.
+    Turns,
 }
 
 impl Log {
@@ -150,13 +152,28 @@ impl Log {
         self.0.disk.bytes()
     }
 
+    /// Resolves when something waits to be written; in [`Mode::Turns`].
+    pub async fn waits(&self) {
+        self.0.queue.waits().await;
+    }
+
+    /// Whether nothing waits to be written.
+    pub fn is_written(&self) -> bool {
+        self.0.queue.is_empty()
+    }
+
+    /// Writes what waits, as one batch; in [`Mode::Turns`].
+    pub fn write_waiting(&self) {
+        self.0.queue.write_waiting();
+    }
+
     /// Waits until all that was handed in is durable and the writer has ended. The store is free for another process when
     /// the last clone, and the last of its shelves, is dropped.
     pub async fn close(&self) {
         // Err: the store failed before, and has said so.
         let _ = self.durable(Vec::new(), None).await;
         self.0.queue.close();
-        if !self.0.queue.is_inline() {
+        if self.0.queue.has_thread() {
             let mut failed = self.failed();
             // Err: the writer is gone.
             while failed.changed().await.is_ok() {}

@@ -30,6 +30,8 @@ pub enum Mutant {
     WitnessKeepsLeading,
     /// Nodes are fenced before their lease has run out.
     FenceWithoutLease,
+    /// A leader that is started again leads on without an election.
+    LeaderRestored,
     /// What is cut off the log's end stays on the disk.
     TruncateForgotten,
     /// A sync is acknowledged and not done.

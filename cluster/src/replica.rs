@@ -369,6 +369,9 @@ fn config(role: Role, timers: Timers) -> io::Result<Config> {
         election_timeout_max: timers.election_max_ms,
         enable_elect: role == Role::Data && !mutant(Mutant::StuckElection),
         enable_pre_vote: Some(true),
+        // A leader that comes back may have lost entries which the others have: what it sends is not durable here yet. In the
+        // same term it would give their ids to other entries, and nobody would see that the copies differ.
+        enable_leader_restore: Some(mutant(Mutant::LeaderRestored)),
         // Taken by volume, see `housekeeping`.
         snapshot_policy: SnapshotPolicy::Never,
         max_in_snapshot_log_to_keep: 1_000,

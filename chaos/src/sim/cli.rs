@@ -68,7 +68,7 @@ pub fn sim(args: &SimArgs) -> anyhow::Result<()> {
         mutant: None,
     };
     let mut known = Vec::new();
-    for profile in [Profile::Mixed, Profile::Fence].into_iter().filter(|_| !args.no_corpus) {
+    for profile in Profile::ALL.into_iter().filter(|_| !args.no_corpus) {
         let seeds: Vec<u64> = corpus()?.into_iter().filter(|(_, own)| *own == profile).map(|(seed, _)| seed).collect();
         known.extend(batch(profile, &seeds).run().into_iter().filter(|one| !one.violations.is_empty()));
     }
@@ -161,5 +161,6 @@ fn name(profile: Profile) -> &'static str {
     match profile {
         Profile::Mixed => "mixed",
         Profile::Fence => "fence",
+        Profile::Stores => "stores",
     }
 }

@@ -39,6 +39,11 @@ impl SimDisk {
         Handle { disk: self.clone(), life: platter.life }
     }
 
+    /// For somebody who only looks.
+    pub fn peek(&self) -> Handle {
+        Handle { disk: self.clone(), life: self.lock().life }
+    }
+
     /// The process is gone, the machine runs: what it wrote is there.
     pub fn close(&self) {
         self.lock().life += 1;

@@ -129,6 +129,7 @@ impl World {
         }
         self.net.calm();
         self.pbx.calm();
+        self.common.hub.calm();
         for machine in &self.machines {
             let mut machine = machine.borrow_mut();
             machine.disk.lie(false);

@@ -9,19 +9,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use lyncpin::store::{CommitRefused, Records};
 use lyncpin_cluster::log::{Log, Mode};
 use lyncpin_cluster::mutant::{Mutant, mutant};
 use lyncpin_cluster::node::{Life, guardian, watchdog};
-use lyncpin_cluster::raft::{Role, Voter};
+use lyncpin_cluster::raft::{LogId, Role, Voter};
 use lyncpin_cluster::replica::{Parts, Replica, Timers};
 use lyncpin_cluster::store::{FencedStore, Notice, Watched};
 use lyncpin_cluster::{CommitError, Incarnation};
+use openraft::entry::RaftEntry;
+use openraft::storage::{RaftLogReader, RaftLogStorage};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use tokio::time::sleep;
 
+use super::dice;
 use super::disk::{Handle, SimDisk};
 use super::net::Net;
 use super::serve::{self, Ear};
@@ -43,6 +47,7 @@ pub struct Running {
     /// Typed, once joined.
     pub records: RefCell<Option<Records>>,
     pub deaths: mpsc::Sender<u64>,
+    pub log: Log,
 }
 
 /// Whether a node's tasks get their turn.
@@ -91,6 +96,8 @@ pub struct Setting {
     pub net: Net,
     pub story: Story,
     pub timers: Timers,
+    /// At most so long a write is under way to the disk; 0: every write is durable at once.
+    pub disk_us: u64,
     /// Hears of a node whose process has ended by itself.
     pub ended: mpsc::UnboundedSender<u64>,
     pub gateway: Rc<dyn Gateway>,
@@ -202,6 +209,17 @@ impl Machine {
         self.disk.close();
     }
 
+    /// What a start would find in the store that this node does not know, or miss that it knows; `None`: they are the same.
+    pub fn forgets(&self) -> Option<String> {
+        let running = self.running().filter(|running| running.log.is_written())?;
+        let found = match Log::open(Arc::new(self.disk.peek()), None, Mode::Inline) {
+            Ok(log) => ends(log),
+            Err(why) => return Some(format!("node {} could not read its store: {why}", self.number)),
+        };
+        let known = ends(running.log.clone());
+        (found != known).then(|| format!("node {} knows a log of {known:?}, its store holds {found:?}", self.number))
+    }
+
     pub fn pause(&self, pauses: bool) {
         if let Some(power) = &self.power {
             power.is_paused.set(pauses);
@@ -232,6 +250,22 @@ impl Machine {
     }
 }
 
+/// Writes what waits, until the node is dropped.
+async fn turns(log: Log, disk_us: u64) {
+    loop {
+        log.waits().await;
+        sleep(Duration::from_micros(dice::within(0..disk_us))).await;
+        log.write_waiting();
+    }
+}
+
+/// What a log begins behind, and the id of each entry in it.
+fn ends(mut log: Log) -> (Option<LogId>, Vec<LogId>) {
+    let state = log.get_log_state().now_or_never().and_then(Result::ok);
+    let entries = log.try_get_log_entries(..).now_or_never().and_then(Result::ok).unwrap_or_default();
+    (state.and_then(|state| state.last_purged_log_id), entries.iter().map(|entry| entry.log_id()).collect())
+}
+
 /// A node that starts.
 struct Begin {
     machine: u64,
@@ -245,11 +279,15 @@ struct Begin {
 impl Begin {
     async fn run(self) {
         let Self { machine, id, disk, setting, initializes, running } = self;
-        let Setting { net, story, timers, ended, gateway } = setting;
-        let log = match Log::open(Arc::new(disk), None, Mode::Inline) {
+        let Setting { net, story, timers, disk_us, ended, gateway } = setting;
+        let mode = if disk_us == 0 { Mode::Inline } else { Mode::Turns };
+        let log = match Log::open(Arc::new(disk), None, mode) {
             Ok(log) => log,
             Err(why) => return tell!(story, "node {machine} does not start: {why}"),
         };
+        if disk_us > 0 {
+            tokio::task::spawn_local(turns(log.clone(), disk_us));
+        }
         let is_blank = log.is_blank();
         let parts = Parts {
             id,
@@ -282,6 +320,7 @@ impl Begin {
             incarnation: Cell::new(None),
             records: RefCell::default(),
             deaths,
+            log,
         });
         *running.borrow_mut() = Some(own.clone());
         if voter(machine).role == Role::Witness {

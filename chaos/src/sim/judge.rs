@@ -88,6 +88,9 @@ pub fn clients(memory: &Memory, found: &mut Vec<Violation>) {
             found.push(Violation { invariant, what: format!("user {user} saw {seen:?}") });
         }
     }
+    for unknown in memory.unknown_there.borrow().iter() {
+        found.push(Violation { invariant: "I7", what: unknown.clone() });
+    }
     for lost in memory.lost.borrow().iter() {
         found.push(Violation { invariant: "I1", what: lost.clone() });
     }

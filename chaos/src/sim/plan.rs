@@ -17,6 +17,12 @@ pub enum Profile {
     Mixed,
     /// Old packets held and released late, pauses, a slow PBX: what a missing fence needs to show.
     Fence,
+    /// Logs whose end is cut off and stores that are lost, just before they matter.
+    Stores,
+}
+
+impl Profile {
+    pub const ALL: [Self; 3] = [Self::Mixed, Self::Fence, Self::Stores];
 }
 
 /// One thing done to the world, and undone after `lasts_ms` where it can be.
@@ -103,6 +109,10 @@ pub struct Plan {
     /// How long the PBX takes for a service.
     pub pbx_ms: std::ops::Range<u64>,
     pub users: u64,
+    /// At most so long what a front end and a node say to each other is under way.
+    pub front_us: u64,
+    /// At most so long a write is under way to a disk.
+    pub disk_us: u64,
 }
 
 pub const DATA: [u64; 2] = [1, 2];
@@ -110,7 +120,11 @@ pub const ALL: [u64; 3] = [1, 2, 3];
 
 impl Plan {
     pub fn of(seed: u64, profile: Profile) -> Self {
-        let mut dice = Dice::new(seed ^ if profile == Profile::Fence { 0xfe_4ce } else { 0 });
+        let mut dice = Dice::new(match profile {
+            Profile::Mixed => seed,
+            Profile::Fence => seed ^ 0xfe_4ce,
+            Profile::Stores => seed ^ 0x57_04e5,
+        });
         let is_fence = profile == Profile::Fence;
         let far = dice.within(1..30) * 100;
         let weather = Weather {
@@ -122,7 +136,10 @@ impl Plan {
         };
         let faults_until_ms = dice.within(3_000..5_000);
         let count = if is_fence { dice.within(2..5) } else { dice.within(1..7) };
-        let mut faults: Vec<Planned> = (0..count).map(|_| planned(&mut dice, is_fence, faults_until_ms)).collect();
+        let mut faults: Vec<Planned> = match profile {
+            Profile::Stores => around_a_store(&mut dice),
+            _ => (0..count).map(|_| planned(&mut dice, is_fence, faults_until_ms)).collect(),
+        };
         faults.sort_by_key(|planned| planned.at_ms);
         // Two stores lost are more than three voters can stand.
         let mut is_first = true;
@@ -139,8 +156,33 @@ impl Plan {
             pace_ms: dice.within(10..60),
             pbx_ms: if is_fence || dice.one_in(4) { 1..dice.within(50..600) } else { 1..dice.within(3..40) },
             users: dice.within(2..5),
+            front_us: if dice.one_in(2) { dice.within(1_000..20_000) } else { dice.within(1..1_000) },
+            disk_us: if dice.one_in(2) { dice.within(200..8_000) } else { 0 },
         }
     }
+}
+
+/// A node's log gets an end that nobody else has, which is cut off when it hears the others again, and then it dies. Or: the
+/// witness lags, the disk of one of the two who know is lost, and it comes back when the other one is cut off.
+fn around_a_store(dice: &mut Dice) -> Vec<Planned> {
+    let node = *dice.pick(&DATA);
+    let other = 3 - node;
+    let from = dice.within(500..1_200);
+    let is_cut_off = dice.one_in(2);
+    let lasts = if is_cut_off { dice.within(300..900) } else { dice.within(100..500) };
+    let until = from + lasts;
+    let planned = |at_ms, lasts_ms, fault| Planned { at_ms, lasts_ms, fault };
+    if is_cut_off {
+        return vec![
+            planned(from, lasts, Fault::Isolate { node }),
+            planned(until + dice.within(5..300), dice.within(100..400), Fault::Kill { node }),
+        ];
+    }
+    vec![
+        planned(from, lasts + dice.within(1..30), Fault::Isolate { node: 3 }),
+        planned(until - dice.within(20..90), dice.within(100..200), Fault::LostDisk { node: other }),
+        planned(until, dice.within(1_500..2_500), Fault::Isolate { node }),
+    ]
 }
 
 fn planned(dice: &mut Dice, is_fence: bool, until_ms: u64) -> Planned {
@@ -149,7 +191,9 @@ fn planned(dice: &mut Dice, is_fence: bool, until_ms: u64) -> Planned {
     let fault = if is_fence {
         let node = *dice.pick(&DATA);
         let other = 3 - node;
-        match dice.within(0..10) {
+        match dice.within(0..13) {
+            // What the leader says is late, and not later than a lease: its answers find a node that may act.
+            10.. => Fault::Hold { from: other, to: node },
             0..=3 => Fault::Pause { node },
             4..=5 => Fault::Isolate { node },
             6 => Fault::Hold { from: node, to: other },
@@ -174,6 +218,9 @@ fn planned(dice: &mut Dice, is_fence: bool, until_ms: u64) -> Planned {
         }
     };
     let at_ms = dice.within(400..until_ms - 300);
+    if is_fence && matches!(fault, Fault::Hold { to, .. } if to != 3) && dice.one_in(2) {
+        return Planned { at_ms, lasts_ms: dice.within(100..290), fault };
+    }
     let lasts_ms = if dice.one_in(3) { dice.within(10..200) } else { dice.within(200..1_800) };
     Planned { at_ms, lasts_ms, fault }
 }

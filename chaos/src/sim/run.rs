@@ -26,10 +26,12 @@ use super::linear;
 use super::net::Net;
 use super::ops::{self, History};
 use super::pbx::Pbx;
-use super::plan::{ALL, Plan};
+use super::plan::{ALL, Plan, Profile};
 use super::story::{Story, tell};
 use super::users::{self, Hub, Machines, Memory, Person};
 
+/// Between two looks at the stores, where a run is about them.
+const LOOK_MS: u64 = 40;
 /// After the faults everything must be well within this.
 pub const CONVERGENCE_MS: u64 = 10_000;
 
@@ -84,7 +86,9 @@ pub(super) struct World {
     history: Rc<History>,
     memory: Rc<Memory>,
     people: Vec<Rc<Person>>,
-    common: Rc<Common>,
+    pub common: Rc<Common>,
+    /// What was seen while it went on.
+    found: RefCell<Vec<Violation>>,
 }
 
 impl Machines for World {
@@ -92,6 +96,10 @@ impl Machines for World {
         let host = self.machine(machine).borrow();
         let may_act = host.running().is_some_and(|running| running.replica.may_act());
         may_act && !host.is_paused() && self.common.nodes.borrow().contains_key(&machine)
+    }
+
+    fn is_up(&self, machine: u64) -> bool {
+        self.machine(machine).borrow().is_up()
     }
 
     fn accept(&self, machine: u64, stream: DuplexStream) {
@@ -114,7 +122,8 @@ impl World {
         let timers = if plan.lan_timers { Timers::LAN } else { Timers::DEFAULT };
         let (pbx, work) = Pbx::new(&users::device(1), plan.users as usize, plan.pbx_ms.clone(), story.clone());
         spawn_local(work);
-        let (hub, start_hub) = Hub::new(if dice::happens(300) { Spread::ByMessage } else { Spread::ByUser });
+        let (hub, start_hub) =
+            Hub::new(if dice::happens(300) { Spread::ByMessage } else { Spread::ByUser }, plan.front_us);
         let common = Rc::new(Common {
             rules: rules(plan.users),
             net: net.clone(),
@@ -125,7 +134,7 @@ impl World {
             nodes: Rc::default(),
         });
         let gateway: Rc<dyn Gateway> = Rc::new(DataNodes(common.clone()));
-        let setting = Setting { net: net.clone(), story: story.clone(), timers, ended, gateway };
+        let setting = Setting { net: net.clone(), story: story.clone(), timers, disk_us: plan.disk_us, ended, gateway };
         let machines = ALL.iter().map(|number| Rc::new(RefCell::new(Machine::new(*number, setting.clone())))).collect();
         let memory = Rc::new(Memory::default());
         let people = (1..=plan.users).map(|number| {
@@ -133,8 +142,8 @@ impl World {
             Rc::new(Person { number, client, memory: memory.clone(), story: story.clone() })
         });
         let people: Vec<_> = people.collect();
-        let history = Rc::default();
-        let world = Rc::new(Self { plan, story, net, pbx, machines, history, memory, people, common });
+        let (history, found) = (Rc::default(), RefCell::default());
+        let world = Rc::new(Self { plan, story, net, pbx, machines, history, memory, people, common, found });
         world.clone().go(restarts, start_hub).await
     }
 
@@ -147,6 +156,9 @@ impl World {
         self.machines.iter().for_each(|machine| machine.borrow_mut().start());
         start_hub(self.clone());
         spawn_local(self.clone().restart(restarts));
+        if plan.profile == Profile::Stores {
+            spawn_local(self.clone().look_at_stores());
+        }
         let mut lives = Vec::new();
         for machine in &self.machines[..2] {
             let (history, story) = (self.history.clone(), self.story.clone());
@@ -180,6 +192,7 @@ impl World {
         if converged.is_ok() && still.is_err() {
             violations.push(Violation { invariant: "I13", what: self.what_is_wrong() });
         }
+        violations.append(&mut self.found.borrow_mut());
         self.judge(&mut violations);
         for violation in &violations {
             tell!(self.story, "VIOLATION {} {}", violation.invariant, violation.what);
@@ -211,12 +224,26 @@ impl World {
         }
     }
 
+    /// Until the run is over, or a store holds something else than its node knows.
+    async fn look_at_stores(self: Rc<Self>) {
+        loop {
+            sleep(Duration::from_millis(LOOK_MS)).await;
+            let forgotten = self.machines.iter().find_map(|machine| machine.borrow().forgets());
+            if let Some(what) = forgotten {
+                return self.found.borrow_mut().push(Violation { invariant: "I9", what });
+            }
+        }
+    }
+
     pub(super) fn machine(&self, number: u64) -> &Rc<RefCell<Machine>> {
         &self.machines[number as usize - 1]
     }
 
     /// Its process is gone, and what it served with it.
     pub(super) fn stop(&self, number: u64) {
+        if let Some(what) = self.machine(number).borrow().forgets() {
+            self.found.borrow_mut().push(Violation { invariant: "I9", what });
+        }
         self.machine(number).borrow_mut().stop();
         self.common.nodes.borrow_mut().remove(&number);
     }

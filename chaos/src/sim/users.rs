@@ -8,7 +8,7 @@ use std::time::Duration;
 use lyncpin::client::{FLOWS_MAX, FrontEnd, FrontEndOptions, RccUser, Spread, Unanswered, UserOptions, Violation};
 use lyncpin::csta::{ConnectionId, LocalState, Service};
 use lyncpin::machine::input::FlowId;
-use tokio::io::{DuplexStream, copy_bidirectional, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::sync::mpsc;
 use tokio::task::spawn_local;
 use tokio::time::sleep;
@@ -20,6 +20,8 @@ use super::story::{Story, tell};
 /// Flows the balancer keeps up; the front end lets a node open the rest.
 const FLOWS: usize = 2;
 const PIPE_BYTES: usize = 64 * 1024;
+/// When a node has closed its connection, what it said before may still be on its way to the front end.
+const GONE_AFTER: Duration = Duration::from_millis(50);
 /// The balancer asks a node how it is.
 const HEALTH_MS: u64 = 50;
 /// So many times in a row ill: its connections are moved.
@@ -45,6 +47,8 @@ pub struct Hub(Rc<HubState>);
 
 struct HubState {
     front_end: FrontEnd,
+    /// How long what is said on a connection is under way.
+    takes_us: Cell<u64>,
     flows: Cell<usize>,
     pipes: mpsc::UnboundedSender<Pipe>,
 }
@@ -59,15 +63,18 @@ struct Pipe {
 /// How the balancer sees a machine, and how it gets a connection there.
 pub trait Machines {
     fn is_well(&self, machine: u64) -> bool;
+    fn is_up(&self, machine: u64) -> bool;
     fn accept(&self, machine: u64, stream: DuplexStream);
 }
 
 impl Hub {
-    pub fn new(spread: Spread) -> (Self, impl FnOnce(Rc<dyn Machines>)) {
+    /// `takes_us`: at most, of what is said on a connection.
+    pub fn new(spread: Spread, takes_us: u64) -> (Self, impl FnOnce(Rc<dyn Machines>)) {
         let options =
             FrontEndOptions { spread, repeats_on_flow_loss: true, ..FrontEndOptions::front_end("fe01.contoso.com") };
         let (pipes, mut waiting) = mpsc::unbounded_channel::<Pipe>();
-        let hub = Self(Rc::new(HubState { front_end: FrontEnd::new(options), flows: Cell::new(0), pipes }));
+        let (front_end, takes_us) = (FrontEnd::new(options), Cell::new(takes_us));
+        let hub = Self(Rc::new(HubState { front_end, takes_us, flows: Cell::new(0), pipes }));
         let own = hub.clone();
         let start = move |machines: Rc<dyn Machines>| {
             for turn in 0..FLOWS as u64 {
@@ -109,10 +116,29 @@ impl Hub {
         }
     }
 
+    /// What is said on a connection takes its least time from now on.
+    pub fn calm(&self) {
+        self.0.takes_us.set(1);
+    }
+
+    /// Brings what one side says to the other, later. Of what is under way when the machine dies half is lost: its kernel
+    /// resets the connection.
+    async fn pour(&self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, is_up: impl Fn() -> bool) {
+        let mut piece = vec![0; PIPE_BYTES];
+        while let Ok(length @ 1..) = from.read(&mut piece).await {
+            sleep(Duration::from_micros(dice::within(0..self.0.takes_us.get()))).await;
+            if (!is_up() && dice::happens(500)) || to.write_all(&piece[..length]).await.is_err() {
+                break;
+            }
+        }
+    }
+
     /// Until one side closes, or the machine behind it is ill.
     async fn carry(self, pipe: Pipe, machines: Rc<dyn Machines>) {
-        let Pipe { mut near, mut far, machine } = pipe;
+        let Pipe { near, far, machine } = pipe;
+        let ((from_near, to_near), (from_far, to_far)) = (split(near), split(far));
         self.0.flows.set(self.0.flows.get() + 1);
+        let is_up = || machines.is_up(machine);
         let watching = async {
             let mut ill = 0;
             while ill < ILL_MAX {
@@ -122,7 +148,9 @@ impl Hub {
         };
         tokio::select! {
             biased;
-            _ = copy_bidirectional(&mut near, &mut far) => {}
+            // What the node said last is heard before its end is.
+            () = self.pour(from_far, to_near, is_up) => {}
+            () = async { self.pour(from_near, to_far, is_up).await; sleep(GONE_AFTER).await } => {}
             () = watching => {}
         }
         self.0.flows.set(self.0.flows.get() - 1);
@@ -159,6 +187,8 @@ pub struct Memory {
     pub asked: Cell<usize>,
     /// Dialogs that were acknowledged and are gone.
     pub lost: RefCell<Vec<String>>,
+    /// Requests that came again over another connection, and were not known there.
+    pub unknown_there: RefCell<Vec<String>>,
     /// What the client does not put up with, kept over sign-ins.
     pub violations: RefCell<Vec<(u64, Violation)>>,
     numbers: Cell<u64>,
@@ -238,12 +268,17 @@ impl Person {
 
     async fn ask(&self, service: Service) -> Told {
         self.memory.asked.set(self.memory.asked.get() + 1);
+        let name = service.name();
         let told = match self.client.invoke(service).await {
             Ok(reply) if reply.is_done() => Told::Done,
             Ok(_) => Told::Failed,
             Err(why) => {
                 if let Unanswered::Sip { status: status @ (404 | 408 | 410 | 481), .. } = why {
                     self.memory.lost.borrow_mut().push(format!("user {} got {status} in its dialog", self.number));
+                }
+                // A client counts up; only what comes again has a number of before.
+                if matches!(why, Unanswered::Sip { status: 500, .. }) {
+                    self.memory.unknown_there.borrow_mut().push(format!("user {} asked {name}: {why}", self.number));
                 }
                 // 503 is no answer to a request that was sent again after its connection was lost: it says to ask later.
                 let is_later = matches!(why, Unanswered::Sip { status: 503, .. });

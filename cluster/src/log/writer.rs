@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::IOFlushed;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 
 use super::Mode;
 use super::disk::{Disk, Write};
@@ -43,8 +43,11 @@ impl Done {
 pub struct Queue {
     waiting: Mutex<Waiting>,
     wake: Condvar,
-    /// Nobody drains the queue but whoever pushes.
-    inline: Option<Mutex<Writer>>,
+    /// The queue has no thread: it is drained by whoever pushes, or in turns.
+    writer: Option<Mutex<Writer>>,
+    is_inline: bool,
+    /// Said when something waits for its turn.
+    turn: Notify,
 }
 
 #[derive(Default)]
@@ -52,6 +55,21 @@ struct Waiting {
     jobs: VecDeque<Job>,
     later: VecDeque<Job>,
     is_closed: bool,
+}
+
+impl Waiting {
+    fn batch(&mut self) -> Vec<Job> {
+        let mut batch = Vec::new();
+        let mut writes = 0;
+        while writes < BATCH_WRITES_MAX
+            && let Some(job) = self.jobs.pop_front()
+        {
+            writes += job.writes.len();
+            batch.push(job);
+        }
+        batch.extend(self.later.pop_front());
+        batch
+    }
 }
 
 struct Writer {
@@ -69,11 +87,14 @@ impl Queue {
         mode: Mode,
     ) -> io::Result<Arc<Self>> {
         let mut writer = Writer { disk, mark, tell, failed: None };
-        let (waiting, wake) = (Mutex::default(), Condvar::new());
+        let queue = |writer, is_inline| {
+            let (waiting, wake, turn) = (Mutex::default(), Condvar::new(), Notify::new());
+            Arc::new(Self { waiting, wake, writer, is_inline, turn })
+        };
         match mode {
-            Mode::Inline => Ok(Arc::new(Self { waiting, wake, inline: Some(Mutex::new(writer)) })),
+            Mode::Inline | Mode::Turns => Ok(queue(Some(Mutex::new(writer)), matches!(mode, Mode::Inline))),
             Mode::Thread => {
-                let queue = Arc::new(Self { waiting, wake, inline: None });
+                let queue = queue(None, false);
                 let own = queue.clone();
                 std::thread::Builder::new().name("log".into()).spawn(move || {
                     while let Some(batch) = own.next_batch() {
@@ -96,7 +117,7 @@ impl Queue {
     }
 
     fn put(&self, job: Job, place: impl FnOnce(&mut Waiting) -> &mut VecDeque<Job>) {
-        if let Some(writer) = &self.inline {
+        if let Some(writer) = self.writer.as_ref().filter(|_| self.is_inline) {
             return writer.lock().unwrap_or_else(PoisonError::into_inner).write(vec![job]);
         }
         let mut waiting = self.lock();
@@ -106,10 +127,30 @@ impl Queue {
         }
         place(&mut waiting).push_back(job);
         self.wake.notify_one();
+        self.turn.notify_one();
     }
 
-    pub fn is_inline(&self) -> bool {
-        self.inline.is_some()
+    pub fn has_thread(&self) -> bool {
+        self.writer.is_none()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        let waiting = self.lock();
+        waiting.jobs.is_empty() && waiting.later.is_empty()
+    }
+
+    pub async fn waits(&self) {
+        while self.is_empty() {
+            self.turn.notified().await;
+        }
+    }
+
+    /// One batch, if there is anything to write and nobody else writes it.
+    pub fn write_waiting(&self) {
+        let batch = self.lock().batch();
+        if let Some(writer) = &self.writer {
+            writer.lock().unwrap_or_else(PoisonError::into_inner).write(batch);
+        }
     }
 
     /// The writer ends when it has written what waits.
@@ -121,15 +162,7 @@ impl Queue {
     fn next_batch(&self) -> Option<Vec<Job>> {
         let mut waiting = self.lock();
         loop {
-            let mut batch = Vec::new();
-            let mut writes = 0;
-            while writes < BATCH_WRITES_MAX
-                && let Some(job) = waiting.jobs.pop_front()
-            {
-                writes += job.writes.len();
-                batch.push(job);
-            }
-            batch.extend(waiting.later.pop_front());
+            let batch = waiting.batch();
             if !batch.is_empty() {
                 return Some(batch);
             }
