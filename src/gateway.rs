@@ -3,11 +3,13 @@
 //! Call [`Gateway::start`] inside an actix system or a tokio `LocalSet`. Sessions live on the arbiters it makes, one a core
 //! unless told otherwise; with none they live on the calling thread, which is how tests run it under a paused clock.
 
+mod certificates;
 mod children;
 mod desk;
 mod pair_view;
 mod settings;
 mod tls;
+mod witness;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -19,12 +21,13 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use self::certificates::Certificates;
 use self::children::{certificates_child, link_child, reload_child, sessions};
 pub use self::desk::NodeDesk;
 use self::pair_view::Teller;
-pub use self::pair_view::WitnessDesk;
 use self::settings::{flow_options, link_config, rules};
 use self::tls::Engines;
+pub use self::witness::WitnessDesk;
 use crate::actor::adoption::{adopt_soon, attend};
 use crate::actor::book::Book;
 use crate::actor::child::StopSignal;
@@ -230,11 +233,13 @@ impl Gateway {
             in_use.push(engine.clone());
             plan = plan.child(certificates_child(child, &config, engine));
         }
+        let certificates = Certificates::of(&config, in_use.first().cloned());
         let desk = Arc::new(NodeDesk {
             node: node.clone(),
             arbiters: crew.arbiters.clone(),
             directory,
             engines: in_use,
+            certificates,
             name: Cluster::voter_name(config.node.id),
             began: Instant::now(),
         });

@@ -21,7 +21,9 @@ pub struct Counters {
     named: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
     pub requests: AtomicU64,
     pub responses: AtomicU64,
+    /// Events of the PBX that sessions were told.
     pub events: AtomicU64,
+    services: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
 
 impl Counters {
@@ -36,6 +38,17 @@ impl Counters {
 
     pub fn value(&self, group: &'static str, name: &'static str) -> u64 {
         self.named.lock().unwrap_or_else(PoisonError::into_inner).get(&(group, name)).copied().unwrap_or_default()
+    }
+
+    /// A service that the PBX was asked for a user has come to this: `MakeCall`/`refused`.
+    pub fn count_service(&self, service: &'static str, outcome: &'static str) {
+        *self.services.lock().unwrap_or_else(PoisonError::into_inner).entry((service, outcome)).or_default() += 1;
+    }
+
+    /// Service, outcome, count, in order.
+    pub fn services(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
+        services.iter().map(|((service, outcome), count)| (*service, *outcome, *count)).collect()
     }
 
     /// All named counters, in order.

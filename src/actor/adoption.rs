@@ -33,7 +33,19 @@ pub fn adopt_soon(node: &Arc<Node>) {
     actix_rt::spawn(async move { adopt(&node).await });
 }
 
-async fn adopt(node: &Arc<Node>) {
+/// As [`adopt_soon`], for the sessions of a node that died; how long it takes is remembered.
+fn take_over_soon(node: &Arc<Node>) {
+    let node = node.clone();
+    node.counters.count("takeover", "begun");
+    actix_rt::spawn(async move {
+        let took = adopt(&node).await;
+        // At least 1: 0 says that there was none.
+        node.takeover_ms.store(u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
+    });
+}
+
+/// Yields how long it took.
+async fn adopt(node: &Arc<Node>) -> Duration {
     let began = Instant::now();
     let own = node.records.incarnation();
     let mut orphans: Vec<(bool, SessionId)> = Vec::new();
@@ -55,12 +67,12 @@ async fn adopt(node: &Arc<Node>) {
         some.iter().for_each(|(_, id)| begin(node, id));
         tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
     }
+    let took = began.elapsed();
     if !orphans.is_empty() {
-        let took = began.elapsed();
         info!(sessions = orphans.len(), took_ms = took.as_millis(), "sessions taken over");
         node.counters.add("session", "taken_over", orphans.len() as u64);
-        node.takeover_ms.store(u64::try_from(took.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
+    took
 }
 
 /// A session whose record could not be committed has stopped. When it is known what the record is, the session begins
@@ -117,9 +129,8 @@ pub async fn attend(node: Arc<Node>, pair: Pair, tell_over: watch::Sender<Option
                     return;
                 }
                 Some(Watched::Notice(Notice::Fenced { heir, moved, .. })) if heir == own && moved > 0 => {
-                    node.counters.count("takeover", "sessions_inherited");
                     passed::look(&node);
-                    adopt_soon(&node);
+                    take_over_soon(&node);
                 }
                 Some(Watched::Notice(Notice::Replaced) | Watched::Missed(_)) => {
                     if !store.members().iter().any(|member| member.incarnation == own) {

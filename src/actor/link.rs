@@ -11,6 +11,7 @@ mod inbox;
 mod mail_in;
 mod sessions;
 mod status;
+mod timers;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ pub use status::{AskStatus, DrainLink, LinkStatus, StartLink};
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::prelude::*;
 use tokio::sync::watch;
@@ -34,7 +35,7 @@ use crate::cti::csta_tcp::CstaTcp;
 use crate::cti::dmcc::Dmcc;
 use crate::cti::{AskId, Connector, Dialect, Driver, In, LinkConfig, LinkFailed};
 use crate::id::{Moment, SessionId};
-use crate::machine::link::{Effect, Heard, Input, Jitter, Link, LinkState, Say, Ticket, Trouble};
+use crate::machine::link::{Effect, Heard, Input, Link, LinkState, Say, Ticket, Trouble};
 use crate::machine::recovery::Recovery;
 
 /// Mail the link takes before it refuses; what it refuses a session counts as not sent.
@@ -66,6 +67,7 @@ pub struct LinkActor {
     state: watch::Sender<LinkState>,
     stray_events: u64,
     missed_events: u64,
+    times_up: Arc<AtomicU64>,
 }
 
 /// Who waits for a ticket.
@@ -130,7 +132,13 @@ impl LinkActor {
             state: watch::Sender::new(LinkState::Down),
             stray_events: 0,
             missed_events: 0,
+            times_up: Arc::default(),
         }
+    }
+
+    /// Counts there how often the link comes up.
+    pub fn counting(self, times_up: Arc<AtomicU64>) -> Self {
+        Self { times_up, ..self }
     }
 
     /// The state as it changes; take it before starting the actor. A closed watch means that the actor is gone.
@@ -247,6 +255,7 @@ impl LinkActor {
 
     fn come_up(&mut self, generation: u64, resumed: bool, now: Moment) {
         tracing::info!(link = %self.config.name, generation, resumed, sessions = self.sessions.len(), "link up");
+        self.times_up.fetch_add(1, Ordering::Relaxed);
         self.sessions.begin_generation(resumed);
         if !resumed {
             self.to_stop.clear();
@@ -370,52 +379,6 @@ impl LinkActor {
             let stop = Service::MonitorStop { xref: xref.as_ref().into() };
             self.ask(Owner::Link, stop, self.config.request_timeout_ms, ctx);
         }
-    }
-
-    fn wake(&mut self, ctx: &mut Context<Self>) {
-        self.wake = None;
-        let now = self.clock.now();
-        for session in self.recovery.expire(now) {
-            tracing::debug!(link = %self.config.name, %session, "session has not recovered in its time");
-        }
-        self.admit(now);
-        self.step(Input::Tick, ctx);
-        self.stop_monitors(ctx);
-    }
-
-    /// A timer that fires early costs a turn; one that is moved with every message would cost more.
-    fn arm_wake(&mut self, ctx: &mut Context<Self>) {
-        let deadline = [self.machine.deadline(), self.recovery.deadline()].into_iter().flatten().min();
-        let Some(deadline) = deadline else { return };
-        match self.wake {
-            Some((armed, _)) if armed <= deadline => return,
-            Some((_, timer)) => drop(ctx.cancel_future(timer)),
-            None => {}
-        }
-        let wait = Duration::from_millis(deadline.ms_from(self.clock.now()));
-        self.wake = Some((deadline, ctx.run_later(wait, Self::wake)));
-    }
-
-    fn arm_flush(&mut self, ctx: &mut Context<Self>) {
-        if self.flush_armed || self.stuck.is_empty() {
-            return;
-        }
-        self.flush_armed = true;
-        ctx.run_later(Duration::from_millis(FLUSH_MS), |link, ctx| {
-            link.flush_armed = false;
-            let Self { stuck, sessions, .. } = link;
-            stuck
-                .retain(|session| sessions.of_mut(session).is_some_and(|bound| bound.inbox.flush() == Delivery::Stuck));
-            link.arm_flush(ctx);
-        });
-    }
-
-    /// xorshift64; only spreads reconnections.
-    fn jitter(&mut self) -> Jitter {
-        self.chance ^= self.chance << 13;
-        self.chance ^= self.chance >> 7;
-        self.chance ^= self.chance << 17;
-        Jitter::from_random(self.chance)
     }
 }
 

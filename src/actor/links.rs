@@ -1,6 +1,6 @@
 //! The CTI links of this node as sessions see them: by name, in configured order, with what each last said of itself.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::{ActorContext, Addr, Handler, Recipient};
@@ -41,6 +41,7 @@ pub struct LinkSeat {
     mail: ArcSwapOption<LinkMail>,
     is_up: AtomicBool,
     features: ArcSwapOption<Features>,
+    times_up: Arc<AtomicU64>,
 }
 
 impl LinkSeat {
@@ -60,6 +61,16 @@ impl LinkSeat {
 
     pub fn set_up(&self, is_up: bool) {
         self.is_up.store(is_up, Ordering::Relaxed);
+    }
+
+    /// How often it came up since the process began; each life of its actor counts on.
+    pub fn times_up(&self) -> Arc<AtomicU64> {
+        self.times_up.clone()
+    }
+
+    /// How often it came up after the first time.
+    pub fn reconnects(&self) -> u64 {
+        self.times_up.load(Ordering::Relaxed).saturating_sub(1)
     }
 
     /// What the PBX behind it offers, when it said so.
@@ -89,6 +100,7 @@ impl Links {
                     mail: ArcSwapOption::empty(),
                     is_up: AtomicBool::new(false),
                     features: ArcSwapOption::empty(),
+                    times_up: Arc::default(),
                 })
             })
             .collect();

@@ -60,7 +60,7 @@ pub struct Node {
     pub refusals: Refusals,
     /// Calls of all sessions here.
     pub calls: AtomicUsize,
-    /// How long the last takeover took, until every session had begun; 0: there was none.
+    /// How long the last takeover took, of a node that died, until every session had begun; 0: there was none.
     pub takeover_ms: AtomicU64,
 }
 

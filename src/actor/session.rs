@@ -1,6 +1,7 @@
 //! The session actor: steps the session's machine, commits its record, then carries the effects out. Its state is a cache
 //! of the record; restart = drop, read the record, resume.
 
+mod counts;
 mod mailbox;
 
 use std::collections::VecDeque;
@@ -9,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Message, SpawnHandle, WrapFuture};
-use tracing::{debug, error, info, warn};
+use tracing::{error, info};
 
 use super::adoption;
 use super::book::HeardOn;
@@ -21,7 +22,7 @@ use super::mail::{Bind, HasCalls, Invoke, Recovered, Unbind};
 use super::node::Node;
 use crate::cti::LinkFailed;
 use crate::id::Moment;
-use crate::machine::effect::{Effect, EndReason, NextHop, Note};
+use crate::machine::effect::{Effect, EndReason, NextHop};
 use crate::machine::input::{FlowId, Input, Retire};
 use crate::machine::session::Session;
 use crate::sip;
@@ -108,17 +109,6 @@ impl SessionActor {
         }
     }
 
-    /// Keeps the node's count of calls true.
-    fn count_calls(&mut self) {
-        let now = self.session.calls.len();
-        let before = std::mem::replace(&mut self.calls, now);
-        if now > before {
-            self.node.calls.fetch_add(now - before, Ordering::Relaxed);
-        } else {
-            self.node.calls.fetch_sub(before - now, Ordering::Relaxed);
-        }
-    }
-
     pub fn key(id: &crate::id::SessionId) -> String {
         format!("session/{id}")
     }
@@ -170,6 +160,7 @@ impl SessionActor {
             Input::Request { flow, message } if self.node.pair.is_some() => Some((*flow, message.clone())),
             _ => None,
         };
+        self.count(&input);
         let rules = self.node.rules.load();
         let cx = crate::machine::session::Context { rules: &rules, now: self.now() };
         let effects = self.session.step(cx, input);
@@ -338,25 +329,6 @@ impl SessionActor {
             }),
             // No such link is configured any more.
             None => self.inputs.push_back(Input::LinkDown),
-        }
-    }
-
-    fn note(&self, note: &Note) {
-        let name = note.name();
-        self.node.counters.count("session", name);
-        match note {
-            Note::NotTrusted { status } => error!(
-                session = %self.session.id,
-                status,
-                "the front end does not trust this gateway: check that its host is a trusted application and its certificate name matches"
-            ),
-            Note::MonitorFailed | Note::SnapshotFailed | Note::OutboxOverflow => {
-                warn!(session = %self.session.id, device = %self.session.appearance.device, reason = name);
-            }
-            Note::Settled { service, verdict } => {
-                info!(session = %self.session.id, service, verdict, "a command whose answer was lost is answered");
-            }
-            _ => debug!(session = %self.session.id, reason = name),
         }
     }
 

@@ -145,6 +145,7 @@ async fn metrics(State(door): Shared) -> Response {
         cluster: door.desk.cluster().await,
         links: door.desk.links().await,
         counters: door.desk.counters(),
+        figures: door.desk.figures(),
         is_ready: door.desk.readiness().await.is_ok(),
     };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], scrape.text()).into_response()

@@ -2,6 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
+use super::metrics::Figures;
 use super::view::{ClusterView, Done, LinkView, NodeView, RefusalView, SessionView};
 
 /// What an operator may have done.
@@ -72,6 +73,11 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Named counters: group, name, value.
     fn counters(&self) -> Vec<(&'static str, &'static str, u64)>;
+
+    /// What the metrics tell beside that.
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
 
     /// All records, as they are at one moment, to be kept.
     fn backup(&self) -> BoxFuture<'_, Result<Vec<u8>, NotDone>>;

@@ -1,124 +1,102 @@
-//! Metrics in the text format of Prometheus: names end in their unit, counters in `_total`.
+//! Metrics in the text format of Prometheus. Which there are stands in one list, [`list`]; rules, dashboard and tests go by it.
+
+mod list;
 
 use std::fmt::Write;
 
+use self::list::LIST;
 use super::view::{ClusterView, LinkView, NodeView};
 
-/// Counter groups of the node and what they are called outside: group, metric, label, help.
-const COUNTERS: &[(&str, &str, &str, &str)] = &[
-    ("sign_in", "lyncpin_sign_ins_total", "client", "Users signed in, by product."),
-    ("sign_in_refused", "lyncpin_sign_in_refusals_total", "reason", "Sign-ins refused, by reason."),
-    ("session", "lyncpin_session_happenings_total", "kind", "What happened to sessions: died, taken_over, parked ..."),
-    ("session_end", "lyncpin_session_ends_total", "reason", "Sessions that ended, by reason."),
-    ("flow_end", "lyncpin_flow_ends_total", "reason", "SIP connections that ended, by reason."),
-    ("link", "lyncpin_link_changes_total", "to", "CTI links that came up or went down."),
-    ("relay", "lyncpin_relayed_messages_total", "way", "Messages brought to, or taken for, the node that serves them."),
-    ("quorum", "lyncpin_quorum_changes_total", "to", "A quorum was lost or found again."),
-    ("sip", "lyncpin_sip_messages_total", "kind", "SIP requests and responses taken, and refusals without a quorum."),
-    ("sip_sent", "lyncpin_sip_sent_total", "kind", "SIP requests sent."),
-    ("connect", "lyncpin_connects_total", "outcome", "Connections to front ends that were tried."),
-    ("handover", "lyncpin_handovers_total", "way", "Sessions handed over on purpose: given, taken, kept."),
-];
-
+/// All that one answer to a scraper is made of.
 pub struct Scrape {
     pub node: NodeView,
     pub cluster: Option<ClusterView>,
     pub links: Vec<LinkView>,
     pub counters: Vec<(&'static str, &'static str, u64)>,
+    pub figures: Figures,
     pub is_ready: bool,
+}
+
+/// What a node tells its metrics alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Services the PBX was asked for users: service, outcome, count.
+    pub services: Vec<(&'static str, &'static str, u64)>,
+    /// Events of the PBX that sessions were told.
+    pub events: u64,
+    /// How long the last takeover took; 0: there was none.
+    pub takeover_last_ms: u64,
+    /// Times a link came up beyond the first, by name.
+    pub link_reconnects: Vec<(String, u64)>,
+    /// Certificates in use: what for, and seconds from now until they expire, negative when they have.
+    pub certificates: Vec<(&'static str, i64)>,
+}
+
+/// The name of every metric there may be.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    LIST.iter().map(|metric| metric.name)
+}
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+/// One metric: what a scraper is told of it, and where its samples come from.
+struct Metric {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    /// None, where a node has nothing to tell: a witness has no links.
+    samples: fn(&Scrape) -> Vec<Sample>,
+}
+
+struct Sample {
+    labels: Vec<(&'static str, String)>,
+    value: f64,
+}
+
+impl Sample {
+    fn of(value: u64) -> Self {
+        // Exact up to 2^53, as every sample of Prometheus is.
+        Self { labels: Vec::new(), value: value as f64 }
+    }
+
+    fn labelled(label: &'static str, name: &str, value: u64) -> Self {
+        Self::of(value).and(label, name)
+    }
+
+    fn and(mut self, label: &'static str, name: &str) -> Self {
+        self.labels.push((label, name.to_owned()));
+        self
+    }
 }
 
 impl Scrape {
     pub fn text(&self) -> String {
-        let mut page = Page(String::new());
-        page.one("lyncpin_build_info", "gauge", "The software.", &[("version", &self.node.version)], 1);
-        page.one("lyncpin_up_seconds", "gauge", "Since this process began.", &[], self.node.uptime_s);
-        page.one("lyncpin_ready", "gauge", "1: users may come here.", &[], u64::from(self.is_ready));
-        if let Some(service) = &self.node.service {
-            page.one("lyncpin_sessions", "gauge", "Sessions served here.", &[], service.sessions as u64);
-            page.one("lyncpin_calls", "gauge", "Calls in those sessions.", &[], service.calls as u64);
-            page.one("lyncpin_flows", "gauge", "SIP connections.", &[], service.flows as u64);
-            page.one("lyncpin_draining", "gauge", "1: it hands its users over.", &[], u64::from(service.is_draining));
-        }
-        self.links(&mut page);
-        self.cluster(&mut page);
-        for (group, metric, label, help) in COUNTERS {
-            let of_group = self.counters.iter().filter(|(found, _, _)| found == group);
-            let mut first = true;
-            for (_, name, value) in of_group {
-                if std::mem::take(&mut first) {
-                    page.head(metric, "counter", help);
-                }
-                page.sample(metric, &[(label, name)], *value);
+        let mut page = String::new();
+        for Metric { name, kind, help, samples } in LIST {
+            let samples = samples(self);
+            if samples.is_empty() {
+                continue;
+            }
+            let kind = match kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+            };
+            // Err: a string takes everything.
+            let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            for Sample { labels, value } in samples {
+                let labels: Vec<String> =
+                    labels.iter().map(|(label, text)| format!("{label}=\"{}\"", escaped(text))).collect();
+                let _ = match labels.is_empty() {
+                    true => writeln!(page, "{name} {value}"),
+                    false => writeln!(page, "{name}{{{}}} {value}", labels.join(",")),
+                };
             }
         }
-        page.0
-    }
-
-    fn links(&self, page: &mut Page) {
-        if self.links.is_empty() {
-            return;
-        }
-        page.head("lyncpin_link_up", "gauge", "1: the CTI link serves.");
-        for link in &self.links {
-            page.sample("lyncpin_link_up", &[("link", &link.name)], u64::from(link.state == "up"));
-        }
-        page.head("lyncpin_link_connects_total", "counter", "Connections of the CTI link made or tried.");
-        for link in &self.links {
-            page.sample("lyncpin_link_connects_total", &[("link", &link.name)], link.generation);
-        }
-        page.head("lyncpin_link_outstanding", "gauge", "Services the PBX has not answered yet.");
-        for link in &self.links {
-            page.sample("lyncpin_link_outstanding", &[("link", &link.name)], link.outstanding as u64);
-        }
-    }
-
-    fn cluster(&self, page: &mut Page) {
-        if let Some(voter) = &self.node.voter {
-            let leads = voter.leader == Some(voter.id);
-            page.one("lyncpin_cluster_leader", "gauge", "1: this node leads.", &[], u64::from(leads));
-            page.one("lyncpin_cluster_may_act", "gauge", "1: a quorum hears this node.", &[], u64::from(voter.may_act));
-            let applied = voter.applied.unwrap_or_default();
-            page.one("lyncpin_cluster_applied_index", "counter", "Entries of the log applied.", &[], applied);
-            page.one("lyncpin_store_bytes", "gauge", "The record store on disk.", &[], voter.disk_bytes);
-            page.one("lyncpin_store_log_bytes", "gauge", "The log in it that is not cut yet.", &[], voter.log_bytes);
-            page.one("lyncpin_store_records", "gauge", "Records remembered.", &[], voter.records as u64);
-        }
-        if let Some(cluster) = &self.cluster {
-            let connected = cluster.nodes.iter().filter(|node| node.says.is_some()).count() as u64;
-            page.one("lyncpin_cluster_voters", "gauge", "Voters there should be.", &[], cluster.nodes.len() as u64);
-            page.one("lyncpin_cluster_voters_connected", "gauge", "Voters that answer, this one too.", &[], connected);
-            let spare = cluster.spare_failures as u64;
-            page.one("lyncpin_cluster_spare_failures", "gauge", "Voters that may yet be lost.", &[], spare);
-            page.head("lyncpin_cluster_lag_entries", "gauge", "Entries a voter has yet to apply.");
-            for node in &cluster.nodes {
-                if let Some(lag) = node.lag {
-                    page.sample("lyncpin_cluster_lag_entries", &[("voter", &node.name)], lag);
-                }
-            }
-        }
-    }
-}
-
-struct Page(String);
-
-impl Page {
-    fn head(&mut self, name: &str, kind: &str, help: &str) {
-        // Err: a string takes everything.
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
-        let labels: Vec<String> = labels.iter().map(|(label, text)| format!("{label}=\"{}\"", escaped(text))).collect();
-        let _ = match labels.is_empty() {
-            true => writeln!(self.0, "{name} {value}"),
-            false => writeln!(self.0, "{name}{{{}}} {value}", labels.join(",")),
-        };
-    }
-
-    fn one(&mut self, name: &str, kind: &str, help: &str, labels: &[(&str, &str)], value: u64) {
-        self.head(name, kind, help);
-        self.sample(name, labels, value);
+        page
     }
 }
 
@@ -129,10 +107,10 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::ServiceView;
 
-    #[test]
-    fn each_metric_has_one_head_before_its_samples() {
-        let link = |name: &str, state: &str| LinkView {
+    fn link(name: &str, state: &str) -> LinkView {
+        LinkView {
             name: name.to_owned(),
             address: String::new(),
             state: state.to_owned(),
@@ -144,25 +122,49 @@ mod tests {
             recovering: 0,
             outstanding: 0,
             heartbeat_rtt_ms: None,
-        };
+        }
+    }
+
+    fn alone(service: Option<ServiceView>) -> Scrape {
         let node = NodeView {
             name: "node1".into(),
             version: "0.1.0".into(),
             feature_level_max: 1,
             uptime_s: 5,
             voter: None,
-            service: None,
+            service,
         };
-        let scrape = Scrape {
-            node,
-            cluster: None,
-            links: vec![link("cm\"1", "up"), link("cm2", "down")],
-            counters: vec![("sign_in_refused", "line_unknown", 3), ("sign_in_refused", "user_unknown", 1)],
+        let (counters, figures) = (Vec::new(), Figures::default());
+        Scrape { node, cluster: None, links: Vec::new(), counters, figures, is_ready: true }
+    }
+
+    fn serving() -> Option<ServiceView> {
+        Some(ServiceView {
             is_ready: true,
-        };
+            not_ready: Vec::new(),
+            is_draining: false,
+            sessions: 0,
+            calls: 0,
+            flows: 0,
+            links_up: 1,
+            links: 2,
+        })
+    }
+
+    #[test]
+    fn each_metric_has_one_head_before_its_samples() {
+        let mut scrape = alone(serving());
+        scrape.links = vec![link("cm\"1", "up"), link("cm2", "down")];
+        scrape.counters = vec![("sign_in_refused", "line_unknown", 3), ("sign_in_refused", "user_unknown", 1)];
+        scrape.figures.certificates = vec![("sip", -5)];
+        scrape.figures.takeover_last_ms = 41;
+        scrape.figures.services = vec![("MakeCall", "ok", 7), ("MakeCall", "refused", 1)];
         let text = scrape.text();
         assert!(text.contains("lyncpin_link_up{link=\"cm\\\"1\"} 1\nlyncpin_link_up{link=\"cm2\"} 0\n"), "{text}");
         assert!(text.contains("lyncpin_sign_in_refusals_total{reason=\"line_unknown\"} 3\n"), "{text}");
+        assert!(text.contains("lyncpin_certificate_expiry_seconds{use=\"sip\"} -5\n"), "{text}");
+        assert!(text.contains("lyncpin_takeover_last_seconds 0.041\n"), "{text}");
+        assert!(text.contains("lyncpin_services_total{service=\"MakeCall\",outcome=\"refused\"} 1\n"), "{text}");
         let heads: Vec<&str> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
         let mut once = heads.clone();
         once.sort();
@@ -172,5 +174,29 @@ mod tests {
             let name = sample.split(['{', ' ']).next().unwrap();
             assert!(heads.iter().any(|head| head.split(' ').nth(2) == Some(name)), "{sample}");
         }
+    }
+
+    #[test]
+    fn a_counter_is_there_before_it_first_counts() {
+        // `increase()` sees nothing of a counter whose first sample is 1.
+        let text = alone(serving()).text();
+        for sample in [
+            "lyncpin_takeovers_total 0",
+            "lyncpin_session_restarts_total 0",
+            "lyncpin_sessions_parked_total 0",
+            "lyncpin_events_total 0",
+            "lyncpin_sign_in_refusals_total{reason=\"line_not_allowed\"} 0",
+            "lyncpin_sign_ins_total{client=\"lync2013\"} 0",
+        ] {
+            assert!(text.lines().any(|line| line == sample), "{sample}\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_witness_does_not_count_as_a_node_that_serves() {
+        // It said `lyncpin_ready 1`, so that the sum over all voters was never 0 and LyncpinNobodyServes never fired.
+        let text = alone(None).text();
+        assert!(!text.contains("lyncpin_ready") && !text.contains("lyncpin_sessions"), "{text}");
+        assert!(text.contains("lyncpin_build_info{version=\"0.1.0\"} 1\n"), "{text}");
     }
 }

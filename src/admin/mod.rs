@@ -13,6 +13,7 @@ mod view;
 pub use api::OPERATOR_HEADER;
 pub use desk::{Act, Desk, NotDone};
 pub use keeper::hash_of;
+pub use metrics::{Figures, names as metric_names};
 pub use server::{AdminServer, StartError};
 pub use view::{
     ClusterView, Done, Judgement, LinkView, NodeView, RefusalView, SeenNode, ServiceView, SessionView, VoterView,

@@ -50,7 +50,7 @@ impl Witness {
                     return Ok(ExitCode::FAILURE);
                 }
             };
-            let door = AdminServer::start(&config.admin, WitnessDesk::of(pair.clone())).await;
+            let door = AdminServer::start(&config.admin, WitnessDesk::of(pair.clone(), &config)).await;
             let _door = match door {
                 Ok(door) => door,
                 Err(problem) => {

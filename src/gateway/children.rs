@@ -71,10 +71,10 @@ pub(super) fn link_child(
     ChildSpec::new(child, move |birth| {
         let (config, node, connector) = (config.clone(), node.clone(), connector.clone());
         async move {
-            let link = LinkActor::new(config, connector);
+            let Some(seat) = node.links.iter().nth(at).cloned() else { return Ok(()) };
+            let link = LinkActor::new(config, connector).counting(seat.times_up());
             let mut state = link.watch_state();
             let addr = birth.actor(|_, _| link);
-            let Some(seat) = node.links.iter().nth(at).cloned() else { return Ok(()) };
             let mail = Arc::new(LinkMail::of(&addr));
             seat.seat(mail.clone());
             FeatureProbe::new(seat.clone(), mail).start();

@@ -9,12 +9,15 @@ use futures_util::future::{BoxFuture, join_all};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
+use super::certificates::Certificates;
 use super::children::take_reload;
 use super::pair_view::{self, cluster_view, heir};
 use crate::actor::handover::{self, HandedOver};
 use crate::actor::link::AskStatus;
 use crate::actor::node::Node;
-use crate::admin::{Act, ClusterView, Desk, Done, LinkView, NodeView, NotDone, RefusalView, ServiceView, SessionView};
+use crate::admin::{
+    Act, ClusterView, Desk, Done, Figures, LinkView, NodeView, NotDone, RefusalView, ServiceView, SessionView,
+};
 use crate::directory::DirectoryWatch;
 use crate::machine::refusal::Refusal;
 use crate::machine::session::Session;
@@ -34,6 +37,7 @@ pub struct NodeDesk {
     pub(super) arbiters: Arc<[ArbiterHandle]>,
     pub(super) directory: Arc<DirectoryWatch>,
     pub(super) engines: Vec<Arc<dyn TlsEngine>>,
+    pub(super) certificates: Certificates,
     pub(super) name: String,
     pub(super) began: Instant,
 }
@@ -249,6 +253,18 @@ impl Desk for NodeDesk {
 
     fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
         self.node.counters.snapshot()
+    }
+
+    fn figures(&self) -> Figures {
+        let node = &self.node;
+        let counters = &node.counters;
+        Figures {
+            services: counters.services(),
+            events: counters.events.load(Ordering::Relaxed),
+            takeover_last_ms: node.takeover_ms.load(Ordering::Relaxed),
+            link_reconnects: node.links.iter().map(|seat| (seat.name.clone(), seat.reconnects())).collect(),
+            certificates: self.certificates.expiries(),
+        }
     }
 
     fn backup(&self) -> BoxFuture<'_, Result<Vec<u8>, NotDone>> {

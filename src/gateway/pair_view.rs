@@ -1,15 +1,10 @@
 //! The pair as an operator sees it: what every voter tells, put together and judged. The witness sees it the same way.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Weak;
+use std::time::Instant;
 
-use futures_util::future::BoxFuture;
-
-use crate::admin::{
-    Act, ClusterView, Desk, Done, Judgement, LinkView, NodeView, NotDone, RefusalView, SeenNode, ServiceView,
-    SessionView,
-};
+use crate::admin::{Act, ClusterView, Desk, Done, Judgement, NodeView, NotDone, SeenNode, ServiceView};
 use crate::store::pair::{FEATURE_LEVEL, Pair, Voice};
 
 /// A voter this far behind is not counted as one that could go on.
@@ -174,21 +169,6 @@ pub(super) async fn act(pair: &Pair, own: NodeView, act: Act) -> Result<Done, No
     }
 }
 
-/// The witness as its operator sees it.
-pub struct WitnessDesk {
-    pair: Pair,
-    began: Instant,
-}
-
-impl WitnessDesk {
-    /// The other nodes are told what it says.
-    pub fn of(pair: Pair) -> Arc<Self> {
-        let desk = Arc::new(Self { pair, began: Instant::now() });
-        desk.pair.speak(Arc::new(Teller(Arc::downgrade(&desk))));
-        desk
-    }
-}
-
 /// Tells other nodes what a desk says of its node, as long as there is one.
 pub(super) struct Teller<D>(pub Weak<D>);
 
@@ -196,48 +176,6 @@ impl<D: Desk> Voice for Teller<D> {
     fn tell(&self) -> Vec<u8> {
         // Err: never, every field can be written.
         self.0.upgrade().map(|desk| serde_json::to_vec(&desk.node()).unwrap_or_default()).unwrap_or_default()
-    }
-}
-
-/// A witness is ready when it hears a quorum, or was just started.
-const STARTING: Duration = Duration::from_secs(2);
-
-impl Desk for WitnessDesk {
-    fn node(&self) -> NodeView {
-        node_view(&self.pair.name(), self.began, Some(&self.pair), None)
-    }
-
-    fn readiness(&self) -> BoxFuture<'_, Result<(), Vec<String>>> {
-        let is_ready = self.pair.may_act() || self.began.elapsed() < STARTING;
-        Box::pin(async move { if is_ready { Ok(()) } else { Err(vec!["no leader is heard".to_owned()]) } })
-    }
-
-    fn cluster(&self) -> BoxFuture<'_, Option<ClusterView>> {
-        Box::pin(async move { Some(cluster_view(&self.pair, self.node()).await) })
-    }
-
-    fn sessions(&self, _: &str, _: usize) -> (Vec<SessionView>, usize) {
-        (Vec::new(), 0)
-    }
-
-    fn links(&self) -> BoxFuture<'_, Vec<LinkView>> {
-        Box::pin(async { Vec::new() })
-    }
-
-    fn refusals(&self) -> Vec<RefusalView> {
-        Vec::new()
-    }
-
-    fn counters(&self) -> Vec<(&'static str, &'static str, u64)> {
-        Vec::new()
-    }
-
-    fn backup(&self) -> BoxFuture<'_, Result<Vec<u8>, NotDone>> {
-        Box::pin(backup(&self.pair))
-    }
-
-    fn act(&self, act: Act) -> BoxFuture<'_, Result<Done, NotDone>> {
-        Box::pin(async move { self::act(&self.pair, self.node(), act).await })
     }
 }
 

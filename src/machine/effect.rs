@@ -50,6 +50,16 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    pub const ALL: [Self; 7] = [
+        Self::SignedOut,
+        Self::Expired,
+        Self::Gone,
+        Self::NeverConfirmed,
+        Self::RouteLost,
+        Self::Superseded,
+        Self::Closed,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Self::SignedOut => "signed_out",

@@ -1,9 +1,12 @@
 //! What a certificate says about itself, and whether a client's may speak.
 
+use std::path::Path;
+
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{NamePattern, Refused};
+use super::rustls_engine::certificates;
+use super::{NamePattern, Refused, TlsError};
 
 /// Read from a certificate; whether to believe it is the verifier's business.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,14 @@ pub enum ClientPurpose {
 }
 
 impl CertificateFacts {
+    /// Of the first certificate of a PEM file.
+    pub fn of_file(path: &Path) -> Result<Self, TlsError> {
+        let bytes = std::fs::read(path).map_err(|source| TlsError::Read { path: path.to_owned(), source })?;
+        let chain = certificates(&bytes, path)?;
+        let facts = chain.first().and_then(|der| Self::parse(der));
+        facts.ok_or_else(|| TlsError::BadCertificate { path: path.to_owned() })
+    }
+
     /// `None`: not a certificate, or one with an extension that cannot be read.
     pub fn parse(der: &[u8]) -> Option<Self> {
         let (rest, certificate) = X509Certificate::from_der(der).ok()?;

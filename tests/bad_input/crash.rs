@@ -155,7 +155,7 @@ struct Grudge;
 
 impl tracing::Subscriber for Grudge {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target() == "lyncpin::actor::session"
+        metadata.target().starts_with("lyncpin::actor::session")
     }
 
     fn event(&self, event: &tracing::Event<'_>) {

@@ -64,6 +64,12 @@ fn a_node_is_killed_and_nobody_signs_in_again() {
             // The phones go on meanwhile: one call ends, a new one rings.
             pair.desk_changes(round).await;
             all_go_on(&pair, &users, &were).await;
+            let survivor = 3 - victim;
+            let figures = (
+                pair.metric(survivor, "lyncpin_takeovers_total"),
+                pair.metric(survivor, "lyncpin_takeover_last_seconds"),
+            );
+            assert!(figures.0 == 1.0 && figures.1 > 0.0, "takeovers and how long the last one took: {figures:?}");
             let (call, _) = &calls[round + 1];
             let caller = &users[(round + 1) * 2];
             assert!(caller.hold(call).await.unwrap().is_done());

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -220,6 +221,16 @@ impl Pair {
         let run = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let said = serde_json::from_slice(&run.stdout).unwrap_or_else(|why| panic!("{why}: {run:?}"));
         (run.status.success(), said)
+    }
+
+    /// One sample of a node's metrics.
+    pub fn metric(&self, id: u32, name: &str) -> f64 {
+        let mut stream = std::net::TcpStream::connect(self.admin[&id]).unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
+        let mut page = String::new();
+        stream.read_to_string(&mut page).unwrap();
+        let sample = page.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        sample.unwrap_or_else(|| panic!("no {name} in {page}"))
     }
 
     /// `lyncpin` with this node's configuration: whether it was done, and what it said on either stream.
