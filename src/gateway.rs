@@ -6,6 +6,7 @@
 mod certificates;
 mod children;
 mod desk;
+mod follow;
 mod pair_view;
 mod settings;
 mod tls;
@@ -25,7 +26,7 @@ use self::certificates::Certificates;
 use self::children::{certificates_child, link_child, reload_child, sessions};
 pub use self::desk::NodeDesk;
 use self::pair_view::Teller;
-use self::settings::{flow_options, link_config, rules};
+use self::settings::{collector, flow_options, link_config, rules};
 use self::tls::Engines;
 pub use self::witness::WitnessDesk;
 use crate::actor::adoption::{adopt_soon, attend};
@@ -48,6 +49,7 @@ use crate::lab::pbx::{DeviceRange, LinkOptions, PbxLab, PbxOptions};
 use crate::store::pair::{Pair, PairError};
 use crate::store::{CommitRefused, MemoryStore, Records};
 use crate::telemetry::Counters;
+use crate::trace::Tap;
 use crate::transport::{Accepted, ConnectOptions, Connector, ListenOptions, Listener, Stream, TlsEngine, TlsError};
 
 /// Links by position: a child's name is static.
@@ -85,6 +87,8 @@ pub enum StartError {
     Pair(#[from] PairError),
     #[error("the record store does not take this node")]
     Store(#[from] CommitRefused),
+    #[error("the thread that copies SIP for [trace] hep cannot be started")]
+    Collector(#[source] std::io::Error),
     #[error("no [[cti]] link is configured, or more than eight")]
     Links(#[from] crate::machine::selection::LinkCountRefused),
     #[error("a part of the gateway does not start")]
@@ -201,6 +205,7 @@ impl Gateway {
             flows,
             links: Links::new(config.cti.iter().map(|link| link.name.clone()))?,
             counters: Counters::default(),
+            tap: Arc::new(Tap::new(config.trace.traces_max, collector(&config)?)),
             connect,
             flow_options: flow_options(&config),
             sessions_max: config.sip.sessions_max,

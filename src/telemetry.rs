@@ -60,30 +60,3 @@ impl Counters {
         all
     }
 }
-
-/// A number as it may stand in a log: all but the last two digits are masked.
-pub fn masked(number: &str) -> String {
-    let digits = number.chars().filter(char::is_ascii_digit).count();
-    let mut seen = 0;
-    number
-        .chars()
-        .map(|c| {
-            if !c.is_ascii_digit() {
-                return c;
-            }
-            seen += 1;
-            if digits > 4 && seen + 2 <= digits { 'x' } else { c }
-        })
-        .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_masked_up_to_the_last_two_digits() {
-        assert_eq!(masked("tel:+14255550101"), "tel:+xxxxxxxxx01");
-        assert_eq!(masked("5101"), "5101");
-    }
-}

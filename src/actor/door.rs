@@ -29,13 +29,11 @@ use crate::machine::sign_in::{SignIn, refuse, sign_in, unavailable};
 use crate::machine::transaction::Open;
 use crate::sip::{Message, reason_of};
 use crate::store::{CommitRefused, Refusal as StoreRefusal};
+use crate::transport::Stream;
 
 /// Carries an accepted connection on this thread until it ends.
-pub async fn welcome<S>(node: Arc<Node>, stream: S, peer: SocketAddr, secure: bool)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let handle = node.flows.open(peer, secure);
+pub async fn welcome(node: Arc<Node>, stream: Stream, peer: SocketAddr, secure: bool) {
+    let handle = node.flows.open(stream.local_address(), peer, secure);
     carry(node, stream, handle).await;
 }
 
@@ -44,7 +42,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     debug!(peer = %handle.peer, flow = handle.id.0, "flow opened");
-    let end = flow::run(stream, &handle, node.flow_options, |message| take(&node, &handle, message)).await;
+    let end = flow::run(stream, &handle, node.flow_options, &node.tap, |message| take(&node, &handle, message)).await;
     node.flows.closed(handle.id);
     node.counters.count("flow_end", end.name());
     debug!(peer = %handle.peer, flow = handle.id.0, reason = end.name(), "flow closed");

@@ -14,6 +14,7 @@ use tokio::time::{Sleep, sleep};
 use super::flows::FlowHandle;
 use crate::sip::Message;
 use crate::sip::stream::{Frame, Framer, Limits};
+use crate::trace::Tap;
 
 /// Bytes gathered into one write.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
@@ -69,6 +70,7 @@ pub async fn run<S>(
     stream: S,
     handle: &FlowHandle,
     options: FlowOptions,
+    tap: &Tap,
     on_message: impl FnMut(Box<Message>),
 ) -> FlowEnd
 where
@@ -78,6 +80,7 @@ where
         stream,
         handle,
         options,
+        tap,
         on_message,
         framer: Framer::new(options.limits),
         writing: BytesMut::new(),
@@ -96,6 +99,7 @@ struct Flow<'a, S, F> {
     stream: S,
     handle: &'a FlowHandle,
     options: FlowOptions,
+    tap: &'a Tap,
     on_message: F,
     framer: Framer,
     /// Taken from the queue, not yet taken by the kernel.
@@ -169,6 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: FnMut(Box<Message>)> Flow<'_, S, F> {
                 Ok(None) => return Ok(()),
                 Ok(Some(Frame::Message(message))) => {
                     self.head_timer = None;
+                    self.tap.heard(|| self.handle.ends(), &message);
                     (self.on_message)(message);
                 }
                 Ok(Some(Frame::Ping)) => {
@@ -205,7 +210,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: FnMut(Box<Message>)> Flow<'_, S, F> {
             let mut is_last = false;
             while self.writing.len() < WRITE_BYTES_MAX {
                 match self.handle.outgoing.poll_next(cx) {
-                    Poll::Ready(Some(message)) => self.writing.extend_from_slice(&message),
+                    Poll::Ready(Some(message)) => {
+                        self.tap.said(|| self.handle.ends(), &message);
+                        self.writing.extend_from_slice(&message);
+                    }
                     Poll::Ready(None) => {
                         is_last = true;
                         break;

@@ -11,6 +11,7 @@ use futures_util::task::AtomicWaker;
 
 use crate::machine::effect::NextHop;
 use crate::machine::input::FlowId;
+use crate::trace::Ends;
 
 /// Bytes waiting on one flow. A peer that reads slower than that loses its connection, not our memory; what it missed it
 /// asks for again.
@@ -90,9 +91,17 @@ impl Outgoing {
 #[derive(Clone, Debug)]
 pub struct FlowHandle {
     pub id: FlowId,
+    /// `None`: another node's, or in memory.
+    pub local: Option<SocketAddr>,
     pub peer: SocketAddr,
     pub secure: bool,
     pub outgoing: Arc<Outgoing>,
+}
+
+impl FlowHandle {
+    pub fn ends(&self) -> Ends {
+        Ends { flow: self.id.0, local: self.local, peer: self.peer, is_secure: self.secure }
+    }
 }
 
 /// All flows by id, and which one leads to a next hop.
@@ -119,9 +128,9 @@ impl Flows {
         self.lock().flows.get(&id).map(|handle| (handle.peer, handle.secure))
     }
 
-    pub fn open(&self, peer: SocketAddr, secure: bool) -> FlowHandle {
+    pub fn open(&self, local: Option<SocketAddr>, peer: SocketAddr, secure: bool) -> FlowHandle {
         let id = FlowId(self.next.fetch_add(1, Ordering::Relaxed) + 1);
-        let handle = FlowHandle { id, peer, secure, outgoing: Arc::default() };
+        let handle = FlowHandle { id, local, peer, secure, outgoing: Arc::default() };
         self.lock().flows.insert(id, handle.clone());
         handle
     }

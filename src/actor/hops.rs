@@ -142,7 +142,7 @@ async fn open(node: Arc<Node>, hop: NextHop) {
         Ok(stream) => {
             let nowhere = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), hop.port);
             let peer = stream.remote_address().unwrap_or(nowhere);
-            let handle = node.flows.open(peer, hop.secure);
+            let handle = node.flows.open(stream.local_address(), peer, hop.secure);
             for wanted in node.hops.opened(&hop, true) {
                 handle.outgoing.push(wanted.message);
             }

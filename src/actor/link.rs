@@ -10,6 +10,7 @@ mod connection;
 mod inbox;
 mod mail_in;
 mod sessions;
+mod shown;
 mod status;
 mod timers;
 
@@ -37,6 +38,7 @@ use crate::cti::{AskId, Connector, Dialect, Driver, In, LinkConfig, LinkFailed};
 use crate::id::{Moment, SessionId};
 use crate::machine::link::{Effect, Heard, Input, Link, LinkState, Say, Ticket, Trouble};
 use crate::machine::recovery::Recovery;
+use crate::trace::Tap;
 
 /// Mail the link takes before it refuses; what it refuses a session counts as not sent.
 const MAILBOX_MAX: usize = 4_096;
@@ -68,6 +70,7 @@ pub struct LinkActor {
     stray_events: u64,
     missed_events: u64,
     times_up: Arc<AtomicU64>,
+    tap: Arc<Tap>,
 }
 
 /// Who waits for a ticket.
@@ -133,12 +136,18 @@ impl LinkActor {
             stray_events: 0,
             missed_events: 0,
             times_up: Arc::default(),
+            tap: Arc::new(Tap::new(0, None)),
         }
     }
 
     /// Counts there how often the link comes up.
     pub fn counting(self, times_up: Arc<AtomicU64>) -> Self {
         Self { times_up, ..self }
+    }
+
+    /// Shows there what sessions say and hear.
+    pub fn tapped(self, tap: Arc<Tap>) -> Self {
+        Self { tap, ..self }
     }
 
     /// The state as it changes; take it before starting the actor. A closed watch means that the actor is gone.
@@ -209,6 +218,9 @@ impl LinkActor {
         match self.driver.send(ticket, &service, now) {
             Ok(bytes) => {
                 room.send(bytes);
+                if let Some(Pending { owner: Owner::Session { session, .. }, .. }) = self.asks.get(&ticket) {
+                    shown::said(&self.tap, &self.config.name, session, service);
+                }
                 None
             }
             Err(unsayable) => {
@@ -232,6 +244,9 @@ impl LinkActor {
             (OnSuccess::MonitorStop { xref }, Ok(_)) => self.sessions.unroute(xref),
             _ => {}
         }
+        if let Owner::Session { session, .. } = &pending.owner {
+            shown::heard(&self.tap, &self.config.name, session, &result);
+        }
         match pending.owner {
             Owner::Session { session, ask } => self.deliver(&session, FromLink::Settled { ask, result }),
             Owner::Nobody => {}
@@ -244,6 +259,7 @@ impl LinkActor {
             self.stray_events += 1;
             return;
         };
+        shown::reported(&self.tap, &self.config.name, &session, &event);
         if event.body == EventBody::MonitorStopped {
             self.sessions.unroute(&event.xref);
         }

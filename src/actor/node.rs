@@ -26,6 +26,7 @@ use crate::machine::rules::Rules;
 use crate::store::Records;
 use crate::store::pair::Pair;
 use crate::telemetry::Counters;
+use crate::trace::Tap;
 use crate::transport::Stream;
 
 /// Opens a flow to a next hop; given from outside so that tests can join flows in memory.
@@ -41,6 +42,8 @@ pub struct Node {
     pub hops: Hops,
     pub links: Links,
     pub counters: Counters,
+    /// For those who follow what is said.
+    pub tap: Arc<Tap>,
     pub connect: Connect,
     pub flow_options: FlowOptions,
     pub sessions_max: usize,

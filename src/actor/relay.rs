@@ -194,6 +194,7 @@ fn take(node: &Arc<Node>, from: String, flow: u64, peer: SocketAddr, secure: boo
     };
     node.counters.count("relay", "taken");
     let Some(own) = far_flow(node, from, flow, peer, secure) else { return Answer::NotMine };
+    node.tap.heard(|| own.ends(), &message);
     let message = Box::new(message);
     match node.book.session(id.as_str()) {
         Some(session) if !node.unheard.has(&id) => {
@@ -217,7 +218,7 @@ fn far_flow(node: &Arc<Node>, from: String, flow: u64, peer: SocketAddr, secure:
     if flows.len() >= FAR_FLOWS_MAX {
         return None;
     }
-    let handle = node.flows.open(peer, secure);
+    let handle = node.flows.open(None, peer, secure);
     flows.insert((from.clone(), flow), handle.clone());
     drop(flows);
     tokio::spawn(carry(node.clone(), from, flow, handle.clone()));
@@ -228,6 +229,7 @@ fn far_flow(node: &Arc<Node>, from: String, flow: u64, peer: SocketAddr, secure:
 async fn carry(node: Arc<Node>, to: String, flow: u64, handle: FlowHandle) {
     while let Some(bytes) = std::future::poll_fn(|cx| handle.outgoing.poll_next(cx)).await {
         let Some(pair) = &node.pair else { break };
+        node.tap.said(|| handle.ends(), &bytes);
         let Some(word) = (Word::Outgoing { flow }).with(&bytes) else { break };
         let answer = pair.say(&to, word).await.ok().and_then(|answer| serde_json::from_slice(&answer).ok());
         if answer != Some(Answer::Taken) {

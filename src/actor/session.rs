@@ -22,6 +22,7 @@ use super::mail::{Bind, HasCalls, Invoke, Recovered, Unbind};
 use super::node::Node;
 use crate::cti::LinkFailed;
 use crate::id::Moment;
+use crate::machine::directory::Appearance;
 use crate::machine::effect::{Effect, EndReason, NextHop};
 use crate::machine::input::{FlowId, Input, Retire};
 use crate::machine::session::Session;
@@ -375,6 +376,8 @@ impl Actor for SessionActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_MAX);
+        let Appearance { sip, device, .. } = &self.session.appearance;
+        self.node.tap.meets(&self.session.id, sip, device);
         self.count_calls();
         hops::learn(&self.node, self.session.dialog.hop(&self.node.rules.load()), self.heard_on.flow());
         for effect in std::mem::take(&mut self.first) {

@@ -18,6 +18,7 @@ use super::desk::{Act, Desk, NotDone};
 use super::keeper::{Keeper, Verdict};
 use super::metrics::Scrape;
 use super::server::Caller;
+use super::trace;
 use super::view::{Done, SessionView};
 
 /// Of a request; a backup to be restored may have more.
@@ -29,7 +30,7 @@ const SESSIONS_MAX: usize = 10_000;
 pub const OPERATOR_HEADER: &str = "lyncpin-operator";
 
 pub struct Door {
-    desk: Arc<dyn Desk>,
+    pub(super) desk: Arc<dyn Desk>,
     keeper: Keeper,
 }
 
@@ -39,7 +40,7 @@ impl Door {
     }
 }
 
-type Shared = State<Arc<Door>>;
+pub(super) type Shared = State<Arc<Door>>;
 
 pub fn routes(door: Arc<Door>) -> Router {
     let open = Router::new().route("/livez", get(|| async { "ok\n" })).route("/readyz", get(readyz));
@@ -57,6 +58,7 @@ pub fn routes(door: Arc<Door>) -> Router {
         .route("/api/v1/voters", post(add_voter))
         .route("/api/v1/voters/{id}", delete(remove_voter))
         .route("/api/v1/backup", get(backup))
+        .route("/api/v1/trace", post(trace::begin))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route("/api/v1/restore", post(restore).layer(DefaultBodyLimit::max(BACKUP_BYTES_MAX)))
         .layer(middleware::from_fn_with_state(door.clone(), guard));
@@ -69,7 +71,7 @@ struct Problem {
     error: String,
 }
 
-fn problem(status: StatusCode, error: impl Into<String>) -> Response {
+pub(super) fn problem(status: StatusCode, error: impl Into<String>) -> Response {
     (status, Json(Problem { error: error.into() })).into_response()
 }
 

@@ -1,9 +1,11 @@
 //! What the operator's door needs of a node.
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use super::metrics::Figures;
 use super::view::{ClusterView, Done, LinkView, NodeView, RefusalView, SessionView};
+use crate::trace::Tracing;
 
 /// What an operator may have done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +42,27 @@ impl Act {
             Self::Restore { .. } => "restore",
         }
     }
+}
+
+/// Whom an operator wants to follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TraceWish {
+    /// A user's SIP address or its part before the `@`, a Line URI, a number or a device.
+    pub who: String,
+    /// Whole numbers instead of their last two digits.
+    #[serde(default)]
+    pub shows_numbers: bool,
+    /// How long, at most [`TRACE_S_MAX`].
+    #[serde(default = "trace_s")]
+    pub for_s: u64,
+}
+
+/// The longest trace.
+pub const TRACE_S_MAX: u64 = 4 * 3600;
+
+fn trace_s() -> u64 {
+    600
 }
 
 /// An act that was not done, and what to do about it.
@@ -81,6 +104,11 @@ pub trait Desk: Send + Sync + 'static {
 
     /// All records, as they are at one moment, to be kept.
     fn backup(&self) -> BoxFuture<'_, Result<Vec<u8>, NotDone>>;
+
+    /// Follows what one user says and hears, until it is dropped.
+    fn trace(&self, wish: TraceWish) -> Result<Tracing, NotDone> {
+        Err(NotDone::Refused(format!("this node serves nobody, {} neither", wish.who)))
+    }
 
     fn act(&self, act: Act) -> BoxFuture<'_, Result<Done, NotDone>>;
 }

@@ -26,6 +26,10 @@ pub struct Figures {
     pub events: u64,
     /// How long the last takeover took; 0: there was none.
     pub takeover_last_ms: u64,
+    /// Traces of operators that run.
+    pub traces: u64,
+    /// Lines of traces and copies for a collector that were dropped.
+    pub trace_lost: u64,
     /// Times a link came up beyond the first, by name.
     pub link_reconnects: Vec<(String, u64)>,
     /// Certificates in use: what for, and seconds from now until they expire, negative when they have.

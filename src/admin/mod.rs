@@ -8,10 +8,11 @@ mod desk;
 mod keeper;
 mod metrics;
 mod server;
+mod trace;
 mod view;
 
 pub use api::OPERATOR_HEADER;
-pub use desk::{Act, Desk, NotDone};
+pub use desk::{Act, Desk, NotDone, TRACE_S_MAX, TraceWish};
 pub use keeper::hash_of;
 pub use metrics::{Figures, names as metric_names};
 pub use server::{AdminServer, StartError};

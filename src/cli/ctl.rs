@@ -3,6 +3,7 @@
 mod call;
 mod recover;
 mod table;
+mod trace;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use self::call::{Call, Method};
 use self::recover::Recover;
+use self::trace::Trace;
 use crate::admin::{ClusterView, Done, LinkView, NodeView, RefusalView, SessionView};
 
 /// Look at a running pair and operate it: status, sessions, links, drain, switchover, backup, recover.
@@ -44,6 +46,7 @@ Examples:
   lyncpin ctl status                             the pair, who leads, who serves, what may be done now
   lyncpin ctl sessions alice                     where alice's session is, and her calls
   lyncpin ctl refusals                           who could not sign in, and why
+  lyncpin ctl trace alice --pcap alice.pcap      what alice's client and the PBX say, and a file for Wireshark
   lyncpin ctl switchover                         hand all users of this node to the other one
   lyncpin ctl drain                              the same, and take nobody in any more: before an upgrade
   lyncpin ctl --admin https://10.0.0.2:8480 --ca ca.pem --token-file token status
@@ -66,6 +69,8 @@ pub enum What {
     Links,
     /// The latest refused sign-ins of this node, with the reason and what to do.
     Refusals,
+    /// Follow one user's SIP and CSTA live, numbers masked.
+    Trace(Trace),
     /// Hand all users to the other node, take nobody in, and show red to the balancer.
     Drain,
     /// Take users again after a drain.
@@ -144,6 +149,7 @@ impl Ctl {
                 }
                 table::refusals(out, &read::<Vec<RefusalView>>(refusals)?)?;
             }
+            What::Trace(trace) => trace.run(&call, self.json, out)?,
             What::Drain => self.act(&call, Method::Post, "/api/v1/drain", out)?,
             What::Undrain => self.act(&call, Method::Delete, "/api/v1/drain", out)?,
             What::Switchover => self.act(&call, Method::Post, "/api/v1/switchover", out)?,

@@ -5,6 +5,7 @@ pub mod certs;
 pub mod check_config;
 pub mod completions;
 pub mod ctl;
+mod duration;
 pub mod lab;
 mod logging;
 mod notify;

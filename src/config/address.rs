@@ -123,6 +123,29 @@ impl fmt::Display for CtiAddress {
     }
 }
 
+/// `udp://homer.contoso.com:9060`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HepAddress {
+    /// An IP address without brackets, or a host name.
+    pub host: String,
+    pub port: u16,
+}
+
+impl FromStr for HepAddress {
+    type Err = Unfit;
+
+    fn from_str(text: &str) -> Result<Self, Unfit> {
+        let (host, port) = host_and_port(text.strip_prefix("udp://").ok_or(Unfit)?)?;
+        if port == 0 { Err(Unfit) } else { Ok(Self { host, port }) }
+    }
+}
+
+impl fmt::Display for HepAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "udp://{}:{}", bracketed(&self.host), self.port)
+    }
+}
+
 /// An address or CIDR network. An IPv4 network also holds its IPv4-mapped IPv6 addresses, which is how a dual-stack
 /// socket shows IPv4 peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

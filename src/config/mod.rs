@@ -18,7 +18,7 @@ mod sip;
 mod value;
 mod voters;
 
-pub use address::{CtiAddress, Dialect, Host, ListenAddress, Network, PeerName, Security, Unfit};
+pub use address::{CtiAddress, Dialect, HepAddress, Host, ListenAddress, Network, PeerName, Security, Unfit};
 pub use admin::Admin;
 pub use cluster::{Cluster, ClusterTls, Pace, Voter, VoterRole};
 pub use cti::{Cti, LINKS_MAX};
@@ -27,5 +27,5 @@ pub use problem::{Problem, Severity, sort};
 pub use profile::{PROFILES_MAX, Profile};
 pub use reader::{Key, Lines};
 pub use secret::{SECRET_BYTES_MAX, Secret, SecretError, SecretSource};
-pub use section::{Config, Lab, Log, LogFormat, LogLevel, Node, UserEntry, Users};
+pub use section::{Config, Lab, Log, LogFormat, LogLevel, Node, Trace, UserEntry, Users};
 pub use sip::{Limits, Sip, Tls, TlsVersion, Transport};

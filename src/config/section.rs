@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::address::HepAddress;
 use super::admin::Admin;
 use super::cluster::{Cluster, VoterRole};
 use super::cti::Cti;
@@ -22,6 +23,7 @@ settings! {
         profile: Vec<Profile> = Vec::new();
         admin: Admin = Admin::default();
         log: Log = Log::default();
+        trace: Trace = Trace::default();
         lab: Lab = Lab::default();
     }
 }
@@ -102,6 +104,18 @@ settings! {
         format: LogFormat = LogFormat::Human;
         /// error: a person must act; warn: healed by itself; info: life events. Message bodies only at trace.
         level: LogLevel = LogLevel::Info;
+    }
+}
+
+settings! {
+    /// Following what is said: `lyncpin ctl trace`, and copies for a Homer collector.
+    pub struct Trace {
+        /// Traces of operators at once.
+        traces_max: usize = 4, 1 to 64;
+        /// A collector that every SIP message is copied to, in HEP3: "udp://homer.contoso.com:9060".
+        hep: Option<HepAddress> = None;
+        /// Whether those copies show whole numbers.
+        hep_shows_numbers: bool = false;
     }
 }
 

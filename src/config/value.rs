@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::address::{CtiAddress, Host, ListenAddress, Network, PeerName};
+use super::address::{CtiAddress, HepAddress, Host, ListenAddress, Network, PeerName};
 use super::reader::{Input, Key, Setting};
 
 /// Elements a list may have.
@@ -70,6 +70,7 @@ macro_rules! texts {
 texts! {
     ListenAddress => "\"tcp://host:port\", \"tls://host:port\" or \"mtls://host:port\"",
     CtiAddress => "\"csta://host:port\" or \"dmcc://host:port\"",
+    HepAddress => "\"udp://host:port\"",
     IpAddr => "an IP address",
     Network => "an IP address or a network such as \"10.1.0.0/16\", with zeros behind the prefix",
     Host => "a host name such as \"rccgw.contoso.com\", or an IP address",

@@ -72,7 +72,7 @@ pub(super) fn link_child(
         let (config, node, connector) = (config.clone(), node.clone(), connector.clone());
         async move {
             let Some(seat) = node.links.iter().nth(at).cloned() else { return Ok(()) };
-            let link = LinkActor::new(config, connector).counting(seat.times_up());
+            let link = LinkActor::new(config, connector).counting(seat.times_up()).tapped(node.tap.clone());
             let mut state = link.watch_state();
             let addr = birth.actor(|_, _| link);
             let mail = Arc::new(LinkMail::of(&addr));

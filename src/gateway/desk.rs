@@ -11,18 +11,21 @@ use tokio::time::timeout;
 
 use super::certificates::Certificates;
 use super::children::take_reload;
+use super::follow::follow;
 use super::pair_view::{self, cluster_view, heir};
 use crate::actor::handover::{self, HandedOver};
 use crate::actor::link::AskStatus;
 use crate::actor::node::Node;
 use crate::admin::{
     Act, ClusterView, Desk, Done, Figures, LinkView, NodeView, NotDone, RefusalView, ServiceView, SessionView,
+    TraceWish,
 };
 use crate::directory::DirectoryWatch;
 use crate::machine::refusal::Refusal;
 use crate::machine::session::Session;
 use crate::store::Loaded;
 use crate::store::pair::Pair;
+use crate::trace::Tracing;
 use crate::transport::TlsEngine;
 
 /// A session thread that does not answer by then hangs.
@@ -262,6 +265,8 @@ impl Desk for NodeDesk {
             services: counters.services(),
             events: counters.events.load(Ordering::Relaxed),
             takeover_last_ms: node.takeover_ms.load(Ordering::Relaxed),
+            traces: node.tap.traces() as u64,
+            trace_lost: node.tap.lost(),
             link_reconnects: node.links.iter().map(|seat| (seat.name.clone(), seat.reconnects())).collect(),
             certificates: self.certificates.expiries(),
         }
@@ -269,6 +274,10 @@ impl Desk for NodeDesk {
 
     fn backup(&self) -> BoxFuture<'_, Result<Vec<u8>, NotDone>> {
         Box::pin(async move { pair_view::backup(self.pair()?).await })
+    }
+
+    fn trace(&self, wish: TraceWish) -> Result<Tracing, NotDone> {
+        follow(&self.node, &self.name, &wish)
     }
 
     fn act(&self, act: Act) -> BoxFuture<'_, Result<Done, NotDone>> {

@@ -11,6 +11,7 @@ use crate::machine::directory::Directory;
 use crate::machine::profile::Switches;
 use crate::machine::rules::{IDLE_EXPIRES_S, INFO_TIMEOUT_MS, OUT_OF_SERVICE_AFTER_MS, Rules, STATUS_GRACE_MS};
 use crate::sip::stream::Limits;
+use crate::trace::Collector;
 
 pub(super) fn rules(config: &Config, directory: Arc<Directory>, bound_port: u16) -> Rules {
     let sip = &config.sip;
@@ -81,4 +82,13 @@ pub(super) fn link_config(link: &config::Cti) -> Result<LinkConfig, StartError> 
         session_duration_s: link.session_duration_s,
         cleanup_delay_s: link.cleanup_delay_s,
     })
+}
+
+/// `None`: nobody wants copies.
+pub(super) fn collector(config: &Config) -> Result<Option<Collector>, StartError> {
+    let start = |hep: &config::HepAddress| {
+        let target = (hep.host.clone(), hep.port);
+        Collector::start(target, config.node.id, config.trace.hep_shows_numbers).map_err(StartError::Collector)
+    };
+    config.trace.hep.as_ref().map(start).transpose()
 }

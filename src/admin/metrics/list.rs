@@ -198,6 +198,18 @@ pub(super) const LIST: &[Metric] = &[
         },
     },
     Metric {
+        name: "lyncpin_traces",
+        kind: Gauge,
+        help: "Users that operators follow now.",
+        samples: |scrape| of_service(scrape, |_| scrape.figures.traces),
+    },
+    Metric {
+        name: "lyncpin_trace_lost_total",
+        kind: Counter,
+        help: "Lines of traces, and copies for a HEP collector, that were dropped because they came too fast.",
+        samples: |scrape| of_service(scrape, |_| scrape.figures.trace_lost),
+    },
+    Metric {
         name: "lyncpin_quorum_changes_total",
         kind: Counter,
         help: "A quorum was lost or found again.",

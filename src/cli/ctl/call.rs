@@ -1,5 +1,6 @@
 //! One HTTP request to a node's admin listener.
 
+use std::io::{BufRead, BufReader};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -113,6 +114,21 @@ impl Call {
             }
         };
         self.value(&mut sent.map_err(|why| self.unreachable(&why))?)
+    }
+
+    /// An answer without an end, line by line.
+    pub fn stream(&self, path: &str, body: &[u8]) -> Result<impl BufRead + use<>, Failed> {
+        let operator = std::env::var("USER").unwrap_or_else(|_| "lyncpin ctl".to_owned());
+        let mut request = self.agent.post(format!("{}{path}", self.base)).header(OPERATOR_HEADER, &operator);
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.config().timeout_global(None).timeout_recv_response(Some(WITHIN)).build();
+        let mut response = request.send(body).map_err(|why| self.unreachable(&why))?;
+        if !response.status().is_success() {
+            self.value(&mut response)?;
+        }
+        Ok(BufReader::new(response.into_body().into_with_config().limit(u64::MAX).reader()))
     }
 
     fn fetch(&self, path: &str) -> Result<Response<Body>, Failed> {
