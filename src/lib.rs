@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | 0 words | [`sip`], [`csta`], [`config`], [`id`] | the trade's messages as data; no decision |
 //! | 1 decisions | [`machine`] | `step(state, input, now) -> effects`: no clock, no I/O, no randomness |
-//! | 2 edges | [`transport`], [`cti`], [`directory`], [`client`], [`store`], [`telemetry`], [`trace`], [`clock`] | bytes in and out, memory, time |
+//! | 2 edges | [`transport`], [`cti`], [`directory`], [`client`], [`store`], [`telemetry`], [`trace`], [`logging`], [`clock`] | bytes in and out, memory, time |
 //! | 3 carriers | [`actor`], [`admin`], [`lab`] | carry out what the machines decide; hold no rule |
 //! | 4 node | [`gateway`] | puts the parts together |
 //! | 5 doors | [`cli`], `main.rs` | what a person starts |
@@ -28,6 +28,7 @@ pub mod client;
 pub mod clock;
 pub mod cti;
 pub mod directory;
+pub mod logging;
 pub mod store;
 pub mod telemetry;
 pub mod trace;

@@ -16,10 +16,12 @@ use tracing::info;
 
 use super::desk::{Act, Desk, NotDone};
 use super::keeper::{Keeper, Verdict};
+use super::log_level;
 use super::metrics::Scrape;
 use super::server::Caller;
 use super::trace;
 use super::view::{Done, SessionView};
+use crate::logging::AUDIT;
 
 /// Of a request; a backup to be restored may have more.
 const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -59,6 +61,7 @@ pub fn routes(door: Arc<Door>) -> Router {
         .route("/api/v1/voters/{id}", delete(remove_voter))
         .route("/api/v1/backup", get(backup))
         .route("/api/v1/trace", post(trace::begin))
+        .route("/api/v1/log-level", get(log_level::show).put(log_level::change))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route("/api/v1/restore", post(restore).layer(DefaultBodyLimit::max(BACKUP_BYTES_MAX)))
         .layer(middleware::from_fn_with_state(door.clone(), guard));
@@ -110,15 +113,18 @@ async fn guard(
             format!("a request that changes something carries the header {OPERATOR_HEADER} with the operator's name");
         return problem(StatusCode::FORBIDDEN, why);
     }
-    let said = is_changing.then(|| {
-        let operator = headers.get(OPERATOR_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        (operator.chars().take(64).collect::<String>(), format!("{} {}", request.method(), request.uri().path()))
-    });
+    let said = is_changing.then(|| (operator_of(headers), format!("{} {}", request.method(), request.uri().path())));
     let response = next.run(request).await;
     if let Some((operator, what)) = said {
-        info!(operator, peer = %from, what, status = response.status().as_u16(), "audit: an operator changed something");
+        info!(target: AUDIT, operator, peer = %from, what, status = response.status().as_u16(), "audit: an operator changed something");
     }
     response
+}
+
+/// Who says that they are at it.
+pub(super) fn operator_of(headers: &HeaderMap) -> String {
+    let operator = headers.get(OPERATOR_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    operator.chars().take(64).collect()
 }
 
 /// A name that an attacker's DNS could point here is not answered.

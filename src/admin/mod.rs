@@ -6,6 +6,7 @@
 mod api;
 mod desk;
 mod keeper;
+mod log_level;
 mod metrics;
 mod server;
 mod trace;
@@ -14,6 +15,7 @@ mod view;
 pub use api::OPERATOR_HEADER;
 pub use desk::{Act, Desk, NotDone, TRACE_S_MAX, TraceWish};
 pub use keeper::hash_of;
+pub use log_level::{LogLevelView, LogLevelWish};
 pub use metrics::{Figures, names as metric_names};
 pub use server::{AdminServer, StartError};
 pub use view::{

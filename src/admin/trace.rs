@@ -11,9 +11,10 @@ use futures_util::stream;
 use tokio::time::timeout;
 use tracing::info;
 
-use super::api::{OPERATOR_HEADER, Shared, problem};
+use super::api::{Shared, operator_of, problem};
 use super::desk::{NotDone, TRACE_S_MAX, TraceWish};
 use super::server::Caller;
+use crate::logging::AUDIT;
 use crate::trace::Tracing;
 
 /// An empty line is said in so long a silence, which finds out whether anybody still listens.
@@ -36,12 +37,11 @@ pub(super) async fn begin(
         let expected = format!("expected whom to follow in \"who\", and \"for_s\" from 1 to {TRACE_S_MAX}");
         return problem(StatusCode::BAD_REQUEST, expected);
     }
-    let operator = headers.get(OPERATOR_HEADER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let operator: String = operator.chars().take(64).collect();
+    let operator = operator_of(&headers);
     let TraceWish { who, shows_numbers, for_s } = wish.clone();
     match door.desk.trace(wish) {
         Ok(tracing) => {
-            info!(operator, peer = %from, user = %who, shows_numbers, for_s, "audit: an operator follows a user");
+            info!(target: AUDIT, operator, peer = %from, user = %who, shows_numbers, for_s, "audit: an operator follows a user");
             let kind = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
             (kind, Body::from_stream(stream::unfold(tracing, next))).into_response()
         }

@@ -8,6 +8,7 @@ mod trace;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use serde::Deserialize;
@@ -16,7 +17,8 @@ use serde_json::{Value, json};
 use self::call::{Call, Method};
 use self::recover::Recover;
 use self::trace::Trace;
-use crate::admin::{ClusterView, Done, LinkView, NodeView, RefusalView, SessionView};
+use super::duration;
+use crate::admin::{ClusterView, Done, LinkView, LogLevelView, LogLevelWish, NodeView, RefusalView, SessionView};
 
 /// Look at a running pair and operate it: status, sessions, links, drain, switchover, backup, recover.
 #[derive(Debug, Args)]
@@ -47,6 +49,7 @@ Examples:
   lyncpin ctl sessions alice                     where alice's session is, and her calls
   lyncpin ctl refusals                           who could not sign in, and why
   lyncpin ctl trace alice --pcap alice.pcap      what alice's client and the PBX say, and a file for Wireshark
+  lyncpin ctl log-level debug --for 10m          more record lines for a while
   lyncpin ctl switchover                         hand all users of this node to the other one
   lyncpin ctl drain                              the same, and take nobody in any more: before an upgrade
   lyncpin ctl --admin https://10.0.0.2:8480 --ca ca.pem --token-file token status
@@ -79,6 +82,16 @@ pub enum What {
     Switchover,
     /// Look at the users file and the certificates now.
     Reload,
+    /// Show which record lines this node writes, or change that: a level, or levels for parts (info,lyncpin::actor=debug).
+    LogLevel {
+        filter: Option<String>,
+        /// Take what is configured again after this time, e.g. 10m.
+        #[arg(long = "for", value_name = "TIME", value_parser = duration::parse, requires = "filter")]
+        length: Option<Duration>,
+        /// Take what is configured again now.
+        #[arg(long, conflicts_with = "filter")]
+        reset: bool,
+    },
     /// Write all records to a file.
     Backup { file: PathBuf },
     /// Put the records of a backup into a new cluster that has none.
@@ -154,6 +167,25 @@ impl Ctl {
             What::Undrain => self.act(&call, Method::Delete, "/api/v1/drain", out)?,
             What::Switchover => self.act(&call, Method::Post, "/api/v1/switchover", out)?,
             What::Reload => self.act(&call, Method::Post, "/api/v1/reload", out)?,
+            What::LogLevel { filter, length, reset } => {
+                let path = "/api/v1/log-level";
+                let level = if *reset || filter.is_some() {
+                    let wish = LogLevelWish { filter: filter.clone(), for_s: length.map(|length| length.as_secs()) };
+                    call.send(Method::Put, path, &serde_json::to_vec(&wish).unwrap_or_default())?
+                } else {
+                    call.get(path)?
+                };
+                if self.json {
+                    return shown(out, &level);
+                }
+                let LogLevelView { filter, configured, returns_in_s } = read(level)?;
+                writeln!(out, "{filter}")?;
+                if let Some(seconds) = returns_in_s {
+                    writeln!(out, "  {configured} again in {seconds} s")?;
+                } else if filter != configured {
+                    writeln!(out, "  until it is changed or the node ends; configured: {configured}")?;
+                }
+            }
             What::Remove { id } => self.act(&call, Method::Delete, &format!("/api/v1/voters/{id}"), out)?,
             What::RaiseFeatureLevel => self.act(&call, Method::Post, "/api/v1/feature-level", out)?,
             What::Backup { file } => {

@@ -7,7 +7,6 @@ pub mod completions;
 pub mod ctl;
 mod duration;
 pub mod lab;
-mod logging;
 mod notify;
 pub mod serve;
 pub mod up;

@@ -50,7 +50,7 @@ impl Serve {
             writeln!(err, "lyncpin: node {} is a witness: start it with `lyncpin witness`", prepared.config.node.id)?;
             return Ok(ExitCode::FAILURE);
         }
-        super::logging::start(&prepared.config.log);
+        crate::logging::start(&prepared.config.log);
         let admin = prepared.config.admin.clone();
         let threads = self.threads.unwrap_or_else(|| available_parallelism().map_or(1, usize::from));
         let is_demo = self.config.is_none();

@@ -41,7 +41,7 @@ impl Witness {
             )?;
             return Ok(ExitCode::FAILURE);
         }
-        super::logging::start(&config.log);
+        crate::logging::start(&config.log);
         tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
             let pair = match Pair::start(&config).await {
                 Ok(pair) => pair,

@@ -43,7 +43,7 @@ fn the_sample_file_is_taken_and_the_rest_are_defaults() {
     let sip = crate::config::Sip { trusted_peers: config.sip.trusted_peers.clone(), ..Default::default() };
     assert_eq!(crate::config::Sip { fqdn: sip.fqdn.clone(), ..config.sip }, sip);
     assert_eq!((sip.session_expires_s, sip.min_se_s, sip.keepalive_s, sip.event_wait_ms), (1800, 90, 60, 3000));
-    assert_eq!(config.log.format, LogFormat::Human);
+    assert_eq!(config.log.format, LogFormat::Auto);
 }
 
 #[test]

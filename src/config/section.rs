@@ -81,6 +81,7 @@ settings! {
 choice! {
     /// The form of log lines.
     pub enum LogFormat {
+        Auto = "auto",
         Human = "human",
         Json = "json",
     }
@@ -100,9 +101,10 @@ choice! {
 settings! {
     /// Logging, to the standard error stream.
     pub struct Log {
-        /// Text for people, or one JSON object a line.
-        format: LogFormat = LogFormat::Human;
-        /// error: a person must act; warn: healed by itself; info: life events. Message bodies only at trace.
+        /// human: text; json: one object a line; auto: text on a terminal, JSON for journald and files.
+        format: LogFormat = LogFormat::Auto;
+        /// error: a person must act; warn: healed by itself; info: life events. Message bodies only at trace. `lyncpin ctl
+        /// log-level` changes it while the node runs.
         level: LogLevel = LogLevel::Info;
     }
 }

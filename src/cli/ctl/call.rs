@@ -19,6 +19,7 @@ const ANSWER_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 #[derive(Clone, Copy)]
 pub enum Method {
     Post,
+    Put,
     Delete,
 }
 
@@ -98,8 +99,9 @@ impl Call {
         let operator = std::env::var("USER").unwrap_or_else(|_| "lyncpin ctl".to_owned());
         let bearer = self.token.as_ref().map(|token| format!("Bearer {token}"));
         let sent = match method {
-            Method::Post => {
-                let mut request = self.agent.post(&url).header(OPERATOR_HEADER, &operator);
+            Method::Post | Method::Put => {
+                let request = if matches!(method, Method::Put) { self.agent.put(&url) } else { self.agent.post(&url) };
+                let mut request = request.header(OPERATOR_HEADER, &operator);
                 if let Some(bearer) = &bearer {
                     request = request.header("authorization", bearer);
                 }

@@ -337,6 +337,7 @@ fn configure(
         let mut text = format!(
             "[node]\nid = {id}\ndata_dir = \"data{id}\"\nstop_linger_s = 1\n[cluster]\npace = \"{pace}\"\n{voters}"
         );
+        text += "[log]\nformat = \"human\"\n";
         text += &format!("[admin]\nlisten = [\"tcp://{admin}\"]\n");
         if let Some(address) = sip.get(id - 1) {
             text += &format!("[sip]\nlisten = [\"tcp://{address}\"]\n[users]\nfile = \"users.csv\"\n");
