@@ -281,12 +281,9 @@ impl Pair {
     pub async fn hand_leadership_to(&self, name: &str) {
         let node = self.0.node.clone();
         let id = node.voters().into_iter().find(|(_, voter)| voter.name == name).map(|(id, _)| id);
-        let (Some(id), Some(runtime)) = (id, self.0.runtime.as_ref()) else { return };
-        if !node.replica().is_leader() {
-            return;
-        }
+        let Some(id) = id.filter(|_| node.replica().is_leader()) else { return };
         // Err: it is not the leader any more.
-        let _ = runtime.spawn(async move { node.hand_over(id).await }).await;
+        let _ = self.on_runtime(async move { node.hand_over(id).await }).await;
     }
 
     pub fn status(&self) -> Status {
