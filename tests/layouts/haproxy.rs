@@ -13,14 +13,9 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use crate::front_end::front_end;
 use crate::laboratory::Laboratory;
-use crate::ordeal::Users;
 use crate::pair::{self, NodeOptions, Pair, free_address, until};
 use crate::part::{Part, is_here, shipped};
-
-const SERVER: &str = "sip:rccgw@rccgw.contoso.com";
-const USERS: usize = 24;
-/// Users below this talk to each other; the others call.
-const TALKING: usize = 12;
+use crate::scenario::{Proxy, Site, behind};
 
 struct Haproxy {
     part: Part,
@@ -28,10 +23,6 @@ struct Haproxy {
 }
 
 impl Haproxy {
-    async fn start(pair: &Pair) -> Self {
-        Self::start_with(pair, "haproxy/tcp.cfg", &[]).await
-    }
-
     async fn start_with(pair: &Pair, file: &str, replacements: &[(&str, String)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
@@ -63,8 +54,31 @@ impl Haproxy {
         }
         haproxy
     }
+}
 
-    /// Whether the health check finds a node well.
+impl Proxy for Haproxy {
+    const NAME: &str = "haproxy";
+    const USERS: usize = 24;
+    const TALKING: usize = 12;
+
+    fn nodes() -> NodeOptions<'static> {
+        NodeOptions {
+            scheme: "tcp",
+            sip: "contact_port = 5065\nbalancers = [\"127.0.0.1\"]\ntrusted_peers = [\"127.0.0.1\"]\nkeepalive_s = 0"
+                .into(),
+            sections: String::new(),
+            voter: None,
+        }
+    }
+
+    async fn start(pair: &Pair) -> Self {
+        Self::start_with(pair, "haproxy/tcp.cfg", &[]).await
+    }
+
+    async fn front_ends(&self) -> Vec<FrontEnd> {
+        join_all((0..3).map(|_| front_end(Ipv4Addr::LOCALHOST.into(), self.address))).await
+    }
+
     fn is_up(&self, id: u32) -> bool {
         let Ok(mut stream) = UnixStream::connect(socket(self.part.folder())) else { return false };
         stream.write_all(b"show stat\n").unwrap();
@@ -74,93 +88,35 @@ impl Haproxy {
         // Column 17 is the status, 36 what the last check found: until there is one, HAProxy believes in its servers.
         row.is_some_and(|row| row.split(',').nth(17) == Some("UP") && row.split(',').nth(36) == Some("L7OK"))
     }
-
-    async fn until_up(&self, id: u32) {
-        until("HAProxy finds the node well", async || self.is_up(id)).await;
-    }
-
-    async fn front_ends(&self, count: usize) -> Vec<FrontEnd> {
-        join_all((0..count).map(|_| front_end(Ipv4Addr::LOCALHOST.into(), self.address))).await
-    }
 }
 
 fn socket(folder: &Path) -> String {
     folder.join("stats.sock").display().to_string()
 }
 
-fn behind_a_balancer() -> NodeOptions<'static> {
-    NodeOptions {
-        scheme: "tcp",
-        sip: "contact_port = 5065\nbalancers = [\"127.0.0.1\"]\ntrusted_peers = [\"127.0.0.1\"]\nkeepalive_s = 0"
-            .into(),
-        sections: String::new(),
-        voter: None,
-    }
-}
-
 #[test]
 fn behind_haproxy_a_node_is_killed_and_nobody_signs_in_again() {
-    if !is_here("haproxy", "haproxy") {
-        return;
-    }
-    pair::run(async {
-        let pair = Pair::start(USERS, &behind_a_balancer()).await;
-        let haproxy = Haproxy::start(&pair).await;
-        let front_ends = haproxy.front_ends(3).await;
-        let users = Users::sign_in(pair.users(USERS, &front_ends, SERVER)).await;
-        users.talk(TALKING).await;
+    behind::<Haproxy>(async |site| {
         for (round, victim) in [1, 2, 1].into_iter().enumerate() {
-            pair.kill(victim);
-            pair.ring(TALKING + round).await;
-            users.all_go_on(&pair).await;
-            users.hold_and_retrieve(round).await;
-            pair.spawn(victim);
-            haproxy.until_up(victim).await;
-            users.all_go_on(&pair).await;
+            site.kill(round, victim).await;
         }
     });
 }
 
 #[test]
 fn behind_haproxy_a_frozen_nodes_users_go_on_at_the_other_one() {
-    if !is_here("haproxy", "haproxy") {
-        return;
-    }
-    pair::run(async {
-        let pair = Pair::start(USERS, &behind_a_balancer()).await;
-        let haproxy = Haproxy::start(&pair).await;
-        let front_ends = haproxy.front_ends(3).await;
-        let users = Users::sign_in(pair.users(USERS, &front_ends, SERVER)).await;
-        users.talk(TALKING).await;
-        pair.signal(1, "-STOP");
-        // Nothing here says that the node is sick: HAProxy's check finds it out and ends the connections.
-        users.all_go_on(&pair).await;
-        assert!(!haproxy.is_up(1));
-        users.hold_and_retrieve(0).await;
-        pair.signal(1, "-CONT");
-        until("the fenced node begins a new life", async || pair.lives() > 0).await;
-        haproxy.until_up(1).await;
-        users.all_go_on(&pair).await;
+    behind::<Haproxy>(async |site| {
+        site.freeze(1).await;
+        assert!(!site.proxy.is_up(1), "HAProxy has found it out and ended the connections");
+        site.thaw(1).await;
     });
 }
 
 #[test]
 fn behind_haproxy_the_nodes_are_restarted_by_turns_and_nobody_signs_in_again() {
-    if !is_here("haproxy", "haproxy") {
-        return;
-    }
-    pair::run(async {
-        let pair = Pair::start(USERS, &behind_a_balancer()).await;
-        let haproxy = Haproxy::start(&pair).await;
-        let front_ends = haproxy.front_ends(3).await;
-        let users = Users::sign_in(pair.users(USERS, &front_ends, SERVER)).await;
-        users.talk(TALKING).await;
+    behind::<Haproxy>(async |site| {
         for (round, id) in [1, 2, 1, 2].into_iter().enumerate() {
-            pair.stop_gently(id).await;
-            users.hold_and_retrieve(round).await;
-            pair.spawn(id);
-            haproxy.until_up(id).await;
-            users.all_go_on(&pair).await;
+            site.restart(round, id).await;
         }
     });
 }
@@ -168,16 +124,9 @@ fn behind_haproxy_the_nodes_are_restarted_by_turns_and_nobody_signs_in_again() {
 #[test]
 #[ignore = "fails: after four deaths some users are shown a call that was hung up, and no event corrects it (ghosts, I4)"]
 fn behind_haproxy_nodes_die_and_are_restarted_while_users_call() {
-    if !is_here("haproxy", "haproxy") {
-        return;
-    }
-    pair::run(async {
-        let pair = Pair::start(USERS, &behind_a_balancer()).await;
-        let haproxy = Haproxy::start(&pair).await;
-        let front_ends = haproxy.front_ends(3).await;
-        let users = Users::sign_in(pair.users(USERS, &front_ends, SERVER)).await;
-        users.talk(TALKING).await;
-        let calling = users.keep_calling(TALKING);
+    behind::<Haproxy>(async |site| {
+        let Site { pair, proxy, users, .. } = site;
+        let calling = users.keep_calling(Haproxy::TALKING);
         for (id, is_gentle) in [(1, true), (2, false), (1, false), (2, true)] {
             let before = calling.placed();
             until("calls are placed", async || calling.placed() > before + 20).await;
@@ -186,10 +135,10 @@ fn behind_haproxy_nodes_die_and_are_restarted_while_users_call() {
                 false => pair.kill(id),
             }
             pair.spawn(id);
-            haproxy.until_up(id).await;
+            proxy.until_up(id).await;
         }
-        calling.stop(&pair).await;
-        users.all_go_on(&pair).await;
+        calling.stop(pair).await;
+        users.all_go_on(pair).await;
     });
 }
 
@@ -199,7 +148,7 @@ fn behind_haproxy_the_address_that_counts_is_the_one_behind_it() {
         return;
     }
     pair::run(async {
-        let pair = Pair::start(2, &behind_a_balancer()).await;
+        let pair = Pair::start(2, &Haproxy::nodes()).await;
         let haproxy = Haproxy::start(&pair).await;
         // 503 for a moment is as good: what counts is who is heard.
         assert!(ask(haproxy.address, "127.0.0.1").await.starts_with("SIP/2.0 "));
@@ -216,26 +165,21 @@ fn behind_haproxy_over_tls_a_node_is_killed_and_nobody_signs_in_again() {
     }
     pair::run(async {
         let lab = Laboratory::make();
-        let pair = Pair::start(USERS, &lab.nodes()).await;
+        let pair = Pair::start(Haproxy::USERS, &lab.nodes()).await;
         let checks = [
             ("/etc/haproxy/lyncpin-check.pem", lab.path("check.pem")),
             ("/etc/haproxy/lyncpin-ca.pem", lab.path("sip-ca.pem")),
         ];
         let haproxy = Haproxy::start_with(&pair, "haproxy/tls.cfg", &checks).await;
-        let front_ends = join_all((0..3).map(|_| lab.front_end(haproxy.address))).await;
-        let users = Users::sign_in(pair.users(USERS, &front_ends, SERVER)).await;
-        users.talk(TALKING).await;
+        let address = haproxy.address;
+        let front_ends = join_all((0..3).map(|_| lab.front_end(address))).await;
+        let site = Site::begin(pair, haproxy, front_ends).await;
         for (round, victim) in [1, 2].into_iter().enumerate() {
-            pair.kill(victim);
-            users.all_go_on(&pair).await;
-            users.hold_and_retrieve(round).await;
-            pair.spawn(victim);
-            haproxy.until_up(victim).await;
-            users.all_go_on(&pair).await;
+            site.kill(round, victim).await;
         }
-        let stranger = lab.say_hello(haproxy.address, None).await;
+        let stranger = lab.say_hello(address, None).await;
         assert_eq!(stranger, "", "without a certificate nobody is answered");
-        assert_eq!(lab.say_hello(haproxy.address, Some("pool01.contoso.com")).await, "SIP/2.0 ");
+        assert_eq!(lab.say_hello(address, Some("pool01.contoso.com")).await, "SIP/2.0 ");
     });
 }
 

@@ -9,13 +9,10 @@ use futures_util::future::join_all;
 use lyncpin::client::FrontEnd;
 
 use crate::front_end::front_end;
-use crate::ordeal::Users;
-use crate::pair::{self, NodeOptions, Pair, free_address, until};
-use crate::part::{Part, is_here, shipped};
+use crate::pair::{NodeOptions, Pair, free_address};
+use crate::part::{Part, shipped};
+use crate::scenario::{Proxy, behind};
 
-const SERVER: &str = "sip:rccgw@rccgw.contoso.com";
-const USERS: usize = 16;
-const TALKING: usize = 8;
 /// Kamailio tells front ends from nodes by their addresses.
 const FRONT_ENDS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 
@@ -25,7 +22,20 @@ struct Kamailio {
     nodes: [String; 2],
 }
 
-impl Kamailio {
+impl Proxy for Kamailio {
+    const NAME: &str = "kamailio";
+    const USERS: usize = 16;
+    const TALKING: usize = 8;
+
+    fn nodes() -> NodeOptions<'static> {
+        NodeOptions {
+            scheme: "tcp",
+            sip: "trusted_peers = [\"127.0.0.1\"]\nkeepalive_s = 0".into(),
+            sections: String::new(),
+            voter: None,
+        }
+    }
+
     async fn start(pair: &Pair) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = free_address();
@@ -62,96 +72,45 @@ impl Kamailio {
         kamailio
     }
 
+    async fn front_ends(&self) -> Vec<FrontEnd> {
+        join_all((0..2).map(|_| front_end(FRONT_ENDS, self.address))).await
+    }
+
     /// Whether its OPTIONS find a node well: active, and being asked.
-    fn is_up(&self, id: usize) -> bool {
+    fn is_up(&self, id: u32) -> bool {
         let socket = format!("unix:{}", self.part.folder().join("ctl").display());
         let Ok(told) = Command::new("kamcmd").args(["-s", &socket, "dispatcher.list"]).output() else { return false };
         let told = String::from_utf8_lossy(&told.stdout).into_owned();
-        let node = format!("sip:{};", self.nodes[id - 1]);
+        let node = format!("sip:{};", self.nodes[id as usize - 1]);
         let flags = told.split("URI: ").find(|entry| entry.starts_with(&node));
         flags.is_some_and(|entry| entry.contains("FLAGS: AP"))
-    }
-
-    async fn until_up(&self, id: u32) {
-        until("Kamailio finds the node well", async || self.is_up(id as usize)).await;
-    }
-
-    async fn front_ends(&self, count: usize) -> Vec<FrontEnd> {
-        join_all((0..count).map(|_| front_end(FRONT_ENDS, self.address))).await
-    }
-}
-
-fn behind_a_proxy() -> NodeOptions<'static> {
-    NodeOptions {
-        scheme: "tcp",
-        sip: "trusted_peers = [\"127.0.0.1\"]\nkeepalive_s = 0".into(),
-        sections: String::new(),
-        voter: None,
     }
 }
 
 #[test]
 fn behind_kamailio_a_node_is_killed_and_nobody_signs_in_again() {
-    if !is_here("kamailio", "kamailio") {
-        return;
-    }
-    pair::run(async {
-        let pair = Pair::start(USERS, &behind_a_proxy()).await;
-        let kamailio = Kamailio::start(&pair).await;
-        let front_ends = kamailio.front_ends(2).await;
-        let users = Users::sign_in(pair.users(USERS, &front_ends, SERVER)).await;
-        users.talk(TALKING).await;
+    behind::<Kamailio>(async |site| {
         for (round, victim) in [1, 2, 1].into_iter().enumerate() {
-            pair.kill(victim);
-            pair.ring(TALKING + round).await;
-            users.all_go_on(&pair).await;
-            users.hold_and_retrieve(round).await;
-            pair.spawn(victim);
-            kamailio.until_up(victim).await;
-            users.all_go_on(&pair).await;
+            site.kill(round, victim).await;
         }
-        assert!(front_ends.iter().all(|front_end| front_end.flows_lost() == 0), "the proxy keeps the connections");
+        let is_kept = |front_end: &FrontEnd| front_end.flows_lost() == 0;
+        assert!(site.front_ends.iter().all(is_kept), "the proxy keeps the connections");
     });
 }
 
 #[test]
 fn behind_kamailio_a_frozen_nodes_users_go_on_at_the_other_one() {
-    if !is_here("kamailio", "kamailio") {
-        return;
-    }
-    pair::run(async {
-        let pair = Pair::start(USERS, &behind_a_proxy()).await;
-        let kamailio = Kamailio::start(&pair).await;
-        let front_ends = kamailio.front_ends(2).await;
-        let users = Users::sign_in(pair.users(USERS, &front_ends, SERVER)).await;
-        users.talk(TALKING).await;
-        pair.signal(1, "-STOP");
-        users.all_go_on(&pair).await;
-        users.hold_and_retrieve(0).await;
-        pair.signal(1, "-CONT");
-        until("the fenced node begins a new life", async || pair.lives() > 0).await;
-        kamailio.until_up(1).await;
-        users.all_go_on(&pair).await;
+    behind::<Kamailio>(async |site| {
+        site.freeze(1).await;
+        site.thaw(1).await;
     });
 }
 
 #[test]
 fn behind_kamailio_the_nodes_are_restarted_by_turns_and_nobody_signs_in_again() {
-    if !is_here("kamailio", "kamailio") {
-        return;
-    }
-    pair::run(async {
-        let pair = Pair::start(USERS, &behind_a_proxy()).await;
-        let kamailio = Kamailio::start(&pair).await;
-        let front_ends = kamailio.front_ends(2).await;
-        let users = Users::sign_in(pair.users(USERS, &front_ends, SERVER)).await;
-        users.talk(TALKING).await;
+    behind::<Kamailio>(async |site| {
         for (round, id) in [1, 2, 1, 2].into_iter().enumerate() {
-            pair.stop_gently(id).await;
-            users.hold_and_retrieve(round).await;
-            pair.spawn(id);
-            kamailio.until_up(id).await;
-            users.all_go_on(&pair).await;
+            site.restart(round, id).await;
         }
     });
 }

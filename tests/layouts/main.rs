@@ -9,3 +9,4 @@ mod laboratory;
 mod ordeal;
 mod pair;
 mod part;
+mod scenario;
