@@ -221,7 +221,7 @@ impl Gateway {
             leaving: Default::default(),
             refusals: Default::default(),
             calls: Default::default(),
-            takeover_ms: Default::default(),
+            last_takeover: Default::default(),
         });
         let crew = Crew::new(options.arbiters);
         let sessions = sessions(&node, &crew);

@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use self::opening::{Heard, Opened, Scouts};
 pub use self::status::Status;
@@ -275,6 +276,11 @@ impl Node {
 
     pub fn may_act(&self) -> bool {
         self.0.life.may_act()
+    }
+
+    /// The last life this node fenced, and when it was heard for the last time.
+    pub fn lost(&self) -> Option<(Incarnation, Instant)> {
+        self.0.life.lost()
     }
 
     /// Hands the leadership to another voter, if this one has it.

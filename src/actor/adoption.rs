@@ -1,8 +1,8 @@
 //! Sessions that this node owns and does not serve yet: inherited from a node that died, or left standing while there was
 //! no quorum. Those with calls come first.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -11,41 +11,42 @@ use tracing::{info, warn};
 use super::node::Node;
 use super::passed;
 use super::session::SessionActor;
+use super::takeovers::Takeover;
 use super::unheard;
 use crate::id::SessionId;
 use crate::machine::input::FlowId;
 use crate::machine::session::Session;
 use crate::sip::Message;
 use crate::store::pair::Pair;
-use crate::store::{CommitError, Notice, Watched};
+use crate::store::{CommitError, Incarnation, Notice, Watched};
 
 /// Sessions begun together, and the pause until the next ones: some 8,000 a second, so that one whose user asks, and which
 /// begins at once, finds the threads free.
 const AT_ONCE: usize = 16;
 const PAUSE_MS: u64 = 2;
+/// A session that is not served by then cannot be: it has been told of.
+const SERVED_WITHIN: Duration = Duration::from_secs(30);
 /// Between two looks for a quorum.
 const REVIVE_PAUSE_MS: u64 = 50;
 
 /// Begins every session of this node's records that nobody serves. Not here and now: whoever follows the cluster must hear
 /// the next thing it decides, and a user who asks does not wait for those before him.
 pub fn adopt_soon(node: &Arc<Node>) {
-    let node = node.clone();
-    actix_rt::spawn(async move { adopt(&node).await });
+    adopt_from(node, None);
 }
 
-/// As [`adopt_soon`], for the sessions of a node that died; how long it takes is remembered.
-fn take_over_soon(node: &Arc<Node>) {
-    let node = node.clone();
-    node.counters.count("takeover", "begun");
-    actix_rt::spawn(async move {
-        let took = adopt(&node).await;
-        // At least 1: 0 says that there was none.
-        node.takeover_ms.store(u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
-    });
+/// A node that was fenced, and when it was heard last.
+struct Lost {
+    name: Option<String>,
+    heard: Instant,
 }
 
-/// Yields how long it took.
-async fn adopt(node: &Arc<Node>) -> Duration {
+fn adopt_from(node: &Arc<Node>, lost: Option<Lost>) {
+    let node = node.clone();
+    actix_rt::spawn(async move { adopt(&node, lost).await });
+}
+
+async fn adopt(node: &Arc<Node>, lost: Option<Lost>) {
     let began = Instant::now();
     let own = node.records.incarnation();
     let mut orphans: Vec<(bool, SessionId)> = Vec::new();
@@ -72,7 +73,34 @@ async fn adopt(node: &Arc<Node>) -> Duration {
         info!(sessions = orphans.len(), took_ms = took.as_millis(), "sessions taken over");
         node.counters.add("session", "taken_over", orphans.len() as u64);
     }
-    took
+    if let (Some(Lost { name, heard }), Some(pair)) = (lost, &node.pair) {
+        let moved = orphans.len();
+        until_served(node, orphans.into_iter().map(|(_, id)| id).collect()).await;
+        node.last_takeover.was(Takeover {
+            at: node.clock.now(),
+            is_planned: false,
+            from: name,
+            to: pair.name(),
+            moved,
+            stayed: 0,
+            gap: heard.elapsed(),
+        });
+    }
+}
+
+/// Waits until each of these sessions is served here, or is not ours to serve.
+async fn until_served(node: &Node, mut ids: Vec<SessionId>) {
+    let (own, began) = (node.records.incarnation(), Instant::now());
+    let is_awaited = |id: &SessionId| {
+        node.book.session(id.as_str()).is_none() && node.records.owner_of(&SessionActor::key(id)) == Some(own)
+    };
+    while began.elapsed() < SERVED_WITHIN {
+        ids.retain(is_awaited);
+        if ids.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
+    }
 }
 
 /// A session whose record could not be committed has stopped. When it is known what the record is, the session begins
@@ -121,6 +149,9 @@ pub async fn attend(node: Arc<Node>, pair: Pair, tell_over: watch::Sender<Option
         tell_over.send_replace(Some("the other node has taken its sessions over".to_owned()));
         return;
     }
+    // Whoever is fenced is no member any more when that is told.
+    let mut names: BTreeMap<Incarnation, Arc<str>> = BTreeMap::new();
+    names.extend(store.members().into_iter().map(|member| (member.incarnation, member.node)));
     loop {
         tokio::select! {
             noticed = notices.next() => match noticed {
@@ -128,9 +159,12 @@ pub async fn attend(node: Arc<Node>, pair: Pair, tell_over: watch::Sender<Option
                     tell_over.send_replace(Some("the other node has taken its sessions over".to_owned()));
                     return;
                 }
-                Some(Watched::Notice(Notice::Fenced { heir, moved, .. })) if heir == own && moved > 0 => {
+                Some(Watched::Notice(Notice::Fenced { incarnation, heir, moved })) if heir == own && moved > 0 => {
+                    node.counters.count("takeover", "begun");
                     passed::look(&node);
-                    take_over_soon(&node);
+                    let name = names.remove(&incarnation).map(|name| name.to_string());
+                    let heard = pair.heard_last(incarnation).unwrap_or_else(Instant::now);
+                    adopt_from(&node, Some(Lost { name, heard }));
                 }
                 Some(Watched::Notice(Notice::Replaced) | Watched::Missed(_)) => {
                     if !store.members().iter().any(|member| member.incarnation == own) {
@@ -138,6 +172,10 @@ pub async fn attend(node: Arc<Node>, pair: Pair, tell_over: watch::Sender<Option
                         return;
                     }
                     adopt_soon(&node);
+                }
+                Some(Watched::Notice(Notice::Joined { node, incarnation, .. })) => {
+                    names.retain(|_, name| *name != node);
+                    names.insert(incarnation, node);
                 }
                 Some(_) => {}
                 None => return,

@@ -29,5 +29,6 @@ pub mod relay;
 pub mod session;
 pub mod spec;
 pub mod supervisor;
+pub mod takeovers;
 pub mod tree;
 pub mod unheard;

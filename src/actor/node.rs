@@ -1,7 +1,7 @@
 //! What all carriers of one node share.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -17,6 +17,7 @@ use super::links::Links;
 use super::passed::Passed;
 use super::refusals::Refusals;
 use super::relay::FarFlows;
+use super::takeovers::LastTakeover;
 use super::unheard::Unheard;
 use crate::clock::Clock;
 use crate::id::SessionId;
@@ -63,8 +64,7 @@ pub struct Node {
     pub refusals: Refusals,
     /// Calls of all sessions here.
     pub calls: AtomicUsize,
-    /// How long the last takeover took, of a node that died, until every session had begun; 0: there was none.
-    pub takeover_ms: AtomicU64,
+    pub last_takeover: LastTakeover,
 }
 
 /// Sessions whose actor is not there yet: being committed (`None`), or committed, with what it is to carry out first. At

@@ -15,10 +15,12 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use super::desk::{Act, Desk, NotDone};
+use super::journal::Journal;
 use super::keeper::{Keeper, Verdict};
 use super::log_level;
 use super::metrics::Scrape;
 use super::server::Caller;
+use super::stream;
 use super::trace;
 use super::view::{Done, SessionView};
 use crate::logging::AUDIT;
@@ -34,11 +36,12 @@ pub const OPERATOR_HEADER: &str = "lyncpin-operator";
 pub struct Door {
     pub(super) desk: Arc<dyn Desk>,
     keeper: Keeper,
+    journal: Arc<Journal>,
 }
 
 impl Door {
-    pub fn new(desk: Arc<dyn Desk>, keeper: Keeper) -> Self {
-        Self { desk, keeper }
+    pub fn new(desk: Arc<dyn Desk>, keeper: Keeper, journal: Arc<Journal>) -> Self {
+        Self { desk, keeper, journal }
     }
 }
 
@@ -53,6 +56,7 @@ pub fn routes(door: Arc<Door>) -> Router {
         .route("/api/v1/sessions", get(sessions))
         .route("/api/v1/links", get(links))
         .route("/api/v1/refusals", get(refusals))
+        .route("/api/v1/events", get(events))
         .route("/api/v1/drain", post(drain).delete(undrain))
         .route("/api/v1/switchover", post(switchover))
         .route("/api/v1/reload", post(reload))
@@ -195,6 +199,11 @@ async fn links(State(door): Shared) -> Response {
 
 async fn refusals(State(door): Shared) -> Response {
     Json(door.desk.refusals()).into_response()
+}
+
+async fn events(State(door): Shared, headers: HeaderMap) -> Response {
+    stream::events(&door.desk, &door.journal, &headers)
+        .unwrap_or_else(|why| stream::full(problem(StatusCode::SERVICE_UNAVAILABLE, why)))
 }
 
 fn answer(outcome: Result<Done, NotDone>) -> Response {

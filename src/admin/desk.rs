@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metrics::Figures;
 use super::view::{ClusterView, Done, LinkView, NodeView, RefusalView, SessionView};
+use crate::store::Watch;
 use crate::trace::Tracing;
 
 /// What an operator may have done.
@@ -88,6 +89,16 @@ pub trait Desk: Send + Sync + 'static {
 
     /// Of all nodes, those whose user or device contains `like`, in order of users; at most `max`, and how many there are.
     fn sessions(&self, like: &str, max: usize) -> (Vec<SessionView>, usize);
+
+    /// One session; `None`: it is over, or this node keeps none.
+    fn session(&self, _id: &str) -> Option<SessionView> {
+        None
+    }
+
+    /// What is applied to the records from now on; `None`: this node shows no sessions.
+    fn watch(&self) -> Option<Watch> {
+        None
+    }
 
     fn links(&self) -> BoxFuture<'_, Vec<LinkView>>;
 

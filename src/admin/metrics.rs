@@ -152,6 +152,8 @@ mod tests {
             flows: 0,
             links_up: 1,
             links: 2,
+            links_down: vec!["cm2".to_owned()],
+            last_takeover: None,
         })
     }
 

@@ -5,19 +5,26 @@
 
 mod api;
 mod desk;
+mod event;
+mod journal;
 mod keeper;
 mod log_level;
 mod metrics;
+mod reporter;
 mod server;
+mod stall;
+mod stream;
 mod trace;
 mod view;
 
 pub use api::OPERATOR_HEADER;
 pub use desk::{Act, Desk, NotDone, TRACE_S_MAX, TraceWish};
+pub use event::{Event, NodeEvent};
 pub use keeper::hash_of;
 pub use log_level::{LogLevelView, LogLevelWish};
 pub use metrics::{Figures, names as metric_names};
 pub use server::{AdminServer, StartError};
 pub use view::{
-    ClusterView, Done, Judgement, LinkView, NodeView, RefusalView, SeenNode, ServiceView, SessionView, VoterView,
+    ClusterView, Done, Judgement, LinkView, NodeView, RefusalView, SeenNode, ServiceView, SessionView, TakeoverView,
+    VoterView,
 };

@@ -10,7 +10,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::api::{self, Door};
 use super::desk::Desk;
+use super::journal::Journal;
 use super::keeper::Keeper;
+use super::reporter::Reporter;
+use super::stall::Unstalled;
 use crate::config::{Admin, ListenAddress, SecretError};
 use crate::transport::{
     Accepted, ClientCertificates, ListenOptions, Listener, RustlsEngine, Stream, TlsEngine, TlsError, TlsFiles,
@@ -47,7 +50,11 @@ impl AdminServer {
     pub async fn start(config: &Admin, desk: Arc<dyn Desk>) -> Result<Self, StartError> {
         let secret = config.secret().map(|source| source.load()).transpose()?;
         let keeper = Keeper::new(secret).map_err(StartError::Hash)?;
-        let door = Arc::new(Door::new(desk, keeper));
+        let mut life = [0; 8];
+        getrandom::fill(&mut life).map_err(|why| StartError::Thread(io::Error::other(why.to_string())))?;
+        let journal = Arc::new(Journal::new(u64::from_le_bytes(life)));
+        let reporter = Reporter::new(desk.clone(), journal.clone());
+        let door = Arc::new(Door::new(desk, keeper, journal.clone()));
         let (closing, closed) = watch::channel(false);
         let (tell, told) = oneshot::channel();
         let config = config.clone();
@@ -64,8 +71,10 @@ impl AdminServer {
                 };
                 let addresses = listeners.iter().map(Listener::address).collect();
                 let _ = tell.send(Ok(addresses));
+                let reporting = tokio::spawn(report(reporter, journal, closed.clone()));
                 let serving = listeners.into_iter().map(|listener| serve(listener, door.clone(), closed.clone()));
                 futures_util::future::join_all(serving).await;
+                reporting.abort();
             });
         };
         let thread = std::thread::Builder::new().name("admin".into()).spawn(serve).map_err(StartError::Thread)?;
@@ -131,6 +140,16 @@ async fn serve(listener: Listener, door: Arc<Door>, mut closed: watch::Receiver<
     accepting.abort();
 }
 
+/// Tells what changes until the door closes; then every stream of events ends.
+async fn report(reporter: Reporter, journal: Arc<Journal>, mut closed: watch::Receiver<bool>) {
+    tokio::select! {
+        () = reporter.run() => {}
+        // Err: the server was dropped.
+        _ = closed.wait_for(|closed| *closed) => {}
+    }
+    journal.close();
+}
+
 async fn accept(mut listener: Listener, give: mpsc::Sender<Accepted>, mut closed: watch::Receiver<bool>) {
     loop {
         tokio::select! {
@@ -159,12 +178,12 @@ struct Gate {
 pub(super) struct Caller(pub SocketAddr);
 
 impl axum::serve::Listener for Gate {
-    type Io = Stream;
+    type Io = Unstalled<Stream>;
     type Addr = SocketAddr;
 
-    async fn accept(&mut self) -> (Stream, SocketAddr) {
+    async fn accept(&mut self) -> (Unstalled<Stream>, SocketAddr) {
         match self.taken.recv().await {
-            Some(Accepted { stream, peer }) => (stream, peer.address),
+            Some(Accepted { stream, peer }) => (Unstalled::new(stream), peer.address),
             None => std::future::pending().await,
         }
     }

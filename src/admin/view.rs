@@ -33,6 +33,30 @@ pub struct ServiceView {
     pub flows: usize,
     pub links_up: usize,
     pub links: usize,
+    /// Names of those that are not up.
+    #[serde(default)]
+    pub links_down: Vec<String>,
+    /// The last time sessions came here from a node that was lost, or went from here as an operator wished.
+    #[serde(default)]
+    pub last_takeover: Option<TakeoverView>,
+}
+
+/// Sessions got another node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakeoverView {
+    /// When it was over, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// A switchover or a drain; false: `from` was lost.
+    pub is_planned: bool,
+    /// `None`: nobody knows its name any more.
+    pub from: Option<String>,
+    pub to: String,
+    /// Sessions that moved, and those that should have and did not.
+    pub moved: usize,
+    pub stayed: usize,
+    /// The longest time a session may have been served by nobody: planned, from its stop here to its beginning there; else from the
+    /// last word that was heard of the lost node to the beginning of the last session.
+    pub gap_ms: u64,
 }
 
 /// The whole pair, as one node sees it.
@@ -76,7 +100,7 @@ impl Judgement {
 }
 
 /// One user's session, whichever node serves it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SessionView {
     pub id: String,
     pub user: String,

@@ -16,15 +16,18 @@ use super::pair_view::{self, cluster_view, heir};
 use crate::actor::handover::{self, HandedOver};
 use crate::actor::link::AskStatus;
 use crate::actor::node::Node;
+use crate::actor::session::SessionActor;
+use crate::actor::takeovers::Takeover;
 use crate::admin::{
     Act, ClusterView, Desk, Done, Figures, LinkView, NodeView, NotDone, RefusalView, ServiceView, SessionView,
-    TraceWish,
+    TakeoverView, TraceWish,
 };
 use crate::directory::DirectoryWatch;
+use crate::id::SessionId;
 use crate::machine::refusal::Refusal;
 use crate::machine::session::Session;
-use crate::store::Loaded;
 use crate::store::pair::Pair;
+use crate::store::{Loaded, Watch};
 use crate::trace::Tracing;
 use crate::transport::TlsEngine;
 
@@ -95,6 +98,15 @@ impl NodeDesk {
             }
         }
         pair.hand_leadership_to(&heir).await;
+        self.node.last_takeover.was(Takeover {
+            at: self.node.clock.now(),
+            is_planned: true,
+            from: Some(self.name.clone()),
+            to: heir.clone(),
+            moved: all.moved,
+            stayed: all.stayed,
+            gap: all.pause_max,
+        });
         Ok((all, heir))
     }
 
@@ -144,8 +156,13 @@ fn remedy_of(reason: &str) -> &'static str {
     refusal.map_or("the request was not one a client signs in with; look at its product and version", Refusal::remedy)
 }
 
+fn takeover_view(last: Takeover) -> TakeoverView {
+    let Takeover { at, is_planned, from, to, moved, stayed, gap } = last;
+    TakeoverView { at_ms: at.0, is_planned, from, to, moved, stayed, gap_ms: ms(gap) }
+}
+
 fn told(done: &str, all: HandedOver) -> Done {
-    let pause_max_ms = Some(u64::try_from(all.pause_max.as_millis()).unwrap_or(u64::MAX));
+    let pause_max_ms = Some(ms(all.pause_max));
     Done { done: done.to_owned(), moved: all.moved, stayed: all.stayed, pause_max_ms }
 }
 
@@ -163,6 +180,8 @@ impl Desk for NodeDesk {
             flows: node.flows.count(),
             links_up,
             links: node.links.iter().count(),
+            links_down: node.links.iter().filter(|seat| !seat.is_up()).map(|seat| seat.name.clone()).collect(),
+            last_takeover: node.last_takeover.last().map(takeover_view),
         };
         pair_view::node_view(&self.name, self.began, node.pair.as_ref(), Some(service))
     }
@@ -199,6 +218,15 @@ impl Desk for NodeDesk {
         let total = found.len();
         found.sort_by(|one, other| one.value.appearance.sip.cmp(&other.value.appearance.sip));
         (found.iter().take(max).map(|loaded| self.session_view(loaded)).collect(), total)
+    }
+
+    fn session(&self, id: &str) -> Option<SessionView> {
+        let loaded = self.node.records.load::<Session>(&SessionActor::key(&SessionId::new(id)));
+        loaded.ok().flatten().map(|loaded| self.session_view(&loaded))
+    }
+
+    fn watch(&self) -> Option<Watch> {
+        Some(self.node.records.store().watch())
     }
 
     fn links(&self) -> BoxFuture<'_, Vec<LinkView>> {
@@ -264,7 +292,11 @@ impl Desk for NodeDesk {
         Figures {
             services: counters.services(),
             events: counters.events.load(Ordering::Relaxed),
-            takeover_last_ms: node.takeover_ms.load(Ordering::Relaxed),
+            takeover_last_ms: node
+                .last_takeover
+                .last()
+                .filter(|last| !last.is_planned)
+                .map_or(0, |last| ms(last.gap).max(1)),
             traces: node.tap.traces() as u64,
             trace_lost: node.tap.lost(),
             link_reconnects: node.links.iter().map(|seat| (seat.name.clone(), seat.reconnects())).collect(),
@@ -317,4 +349,8 @@ impl NodeDesk {
             calls: session.calls.0.values().map(|call| format!("{:?}", call.local).to_lowercase()).collect(),
         }
     }
+}
+
+fn ms(took: Duration) -> u64 {
+    took.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -193,6 +193,8 @@ mod tests {
             flows: 0,
             links_up: 1,
             links: 1,
+            links_down: Vec::new(),
+            last_takeover: None,
         });
         let says = lag.map(|_| NodeView {
             name: format!("node{id}"),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use lyncpin_cluster::backup;
@@ -19,7 +19,7 @@ use lyncpin_cluster::wire::Kind;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
-use super::{Change, Command, CommitError, CommitRefused, FencedStore, Record, Records, Reply};
+use super::{Change, Command, CommitError, CommitRefused, FencedStore, Incarnation, Record, Records, Reply, Watch};
 use crate::config::{Cluster, Config, Pace, VoterRole};
 
 pub use lyncpin_cluster::node::{FEATURE_LEVEL, Status};
@@ -284,6 +284,16 @@ impl Pair {
         let Some(id) = id.filter(|_| node.replica().is_leader()) else { return };
         // Err: it is not the leader any more.
         let _ = self.on_runtime(async move { node.hand_over(id).await }).await;
+    }
+
+    /// When the node that lived as this was heard for the last time; `None`: another one fenced it.
+    pub fn heard_last(&self, lost: Incarnation) -> Option<Instant> {
+        self.0.node.lost().filter(|(incarnation, _)| *incarnation == lost).map(|(_, heard)| heard.into_std())
+    }
+
+    /// What is applied here from now on.
+    pub fn watch(&self) -> Watch {
+        self.0.node.replica().watch()
     }
 
     pub fn status(&self) -> Status {

@@ -1,5 +1,7 @@
 //! The operator's door over real sockets: who may open it, what a stranger gets, what it costs.
 
+mod events;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -125,6 +127,8 @@ async fn health_is_for_everybody_and_the_rest_for_who_has_the_token() {
             let basic = "\r\nAuthorization: Basic b3BlcmF0b3I6YSBsb25nIGVub3VnaCB0b2tlbg==";
             assert_eq!(asked(basic), 200, "{path}");
         }
+        // Without the token it ends with a refusal; with it it would not end.
+        assert_eq!(door.ask("GET /api/v1/events HTTP/1.1\r\nHost: rccgw.contoso.com").0, 401);
         let drain = "POST /api/v1/drain HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nlyncpin-operator: me";
         assert_eq!((door.ask(drain).0, door.acts()), (401, 0));
         assert_eq!(door.ask(&format!("{drain}\r\nAuthorization: Bearer a long enough token")).0, 200);

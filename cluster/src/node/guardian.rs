@@ -173,6 +173,7 @@ impl Guardian {
             let is_silent = silence > lease + margin && leads_since.elapsed() > margin && !is_loading();
             let is_hurried = mutant(Mutant::FenceWithoutLease) && silence * 4 > lease + margin;
             if is_dead || is_silent || is_hurried {
+                self.life.lose(incarnation, Instant::now().checked_sub(silence).unwrap_or_else(Instant::now));
                 let command = Command::Fence { incarnation, heir };
                 if let Proposed::Reply { reply: Reply::Fenced { moved }, .. } = replica.propose_here(command).await {
                     let why = if is_dead { "its process is gone" } else { "it is silent" };

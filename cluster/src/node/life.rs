@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
+use tokio::time::Instant;
+
 use crate::machine::{Command, Reply};
 use crate::membership;
 use crate::raft::Voter;
@@ -15,11 +17,13 @@ pub struct Life {
     /// The node's name in the configuration.
     name: String,
     incarnation: Mutex<Option<Incarnation>>,
+    /// The last life this node fenced, and when it was heard last.
+    lost: Mutex<Option<(Incarnation, Instant)>>,
 }
 
 impl Life {
     pub fn new(replica: Replica, name: String) -> Self {
-        Self { replica, name, incarnation: Mutex::default() }
+        Self { replica, name, incarnation: Mutex::default(), lost: Mutex::default() }
     }
 
     pub fn replica(&self) -> &Replica {
@@ -54,6 +58,15 @@ impl Life {
     pub fn may_act(&self) -> bool {
         let lives = |own| self.replica.records().machine().is_living(own);
         self.replica.may_act() && self.incarnation().is_none_or(lives)
+    }
+
+    /// This node is about to fence a life that was heard for the last time then.
+    pub fn lose(&self, incarnation: Incarnation, heard: Instant) {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some((incarnation, heard));
+    }
+
+    pub fn lost(&self) -> Option<(Incarnation, Instant)> {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn voters(&self) -> BTreeMap<u64, Voter> {
