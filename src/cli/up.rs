@@ -75,9 +75,10 @@ impl Up {
             }
             writeln!(
                 out,
-                "\nKill what you like, for instance `kill -9 {}`; it is started again. Look at the pair with\n  lyncpin ctl --admin \
-                 http://{} status\nCtrl-C stops everything.",
+                "\nKill what you like, for instance `kill -9 {}`; it is started again. Look at the pair at\n  http://{}/\nor with\n  \
+                 lyncpin ctl --admin http://{} status\nCtrl-C stops everything.",
                 site.pid(1),
+                site.admin(),
                 site.admin()
             )?;
             let mut look = tokio::time::interval(Duration::from_secs(1));

@@ -237,3 +237,24 @@ async fn beyond_this_machine_the_door_speaks_tls() {
     let said: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
     assert_eq!((run.status.success(), &said["node"]["version"]), (true, &"9.9.9".into()), "{said:#}");
 }
+
+#[tokio::test]
+async fn the_page_is_for_everybody_and_nothing_of_the_node_is_in_it() {
+    let door = Door::with_token("a long enough token").await;
+    let mut stream = TcpStream::connect(door.address()).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: rccgw.contoso.com\r\nConnection: close\r\n\r\n").unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    let head = page.split("\r\n\r\n").next().unwrap().to_ascii_lowercase();
+    for policy in
+        ["default-src 'none'", "script-src 'self'", "frame-ancestors 'none'", "require-trusted-types-for 'script'"]
+    {
+        assert!(head.contains(policy), "{policy}: {head}");
+    }
+    assert!(head.contains("x-content-type-options: nosniff") && !head.contains("unsafe"), "{head}");
+    assert!(!page.contains("node1") && !page.contains("9.9.9"), "{page}");
+    assert_eq!(door.ask("GET /page/main.js HTTP/1.1\r\nHost: x").0, 200);
+    for no in ["/page/", "/page/../Cargo.toml", "/page/..%2fapi.rs", "/page/none.js"] {
+        assert_eq!(door.ask(&format!("GET {no} HTTP/1.1\r\nHost: x")).0, 404, "{no}");
+    }
+}
