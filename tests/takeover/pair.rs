@@ -217,7 +217,7 @@ impl Pair {
     /// `lyncpin ctl` to one node: whether it was done, and what it said.
     pub async fn ctl(&self, id: u32, what: &[&str]) -> (bool, serde_json::Value) {
         let mut command = Command::new(PROGRAM);
-        command.args(["ctl", "--json", "--admin", &format!("http://{}", self.admin[&id])]).args(what);
+        command.args(["ctl", "--json", "--admin", &format!("http://{}", self.admin_address(id))]).args(what);
         let run = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let said = serde_json::from_slice(&run.stdout).unwrap_or_else(|why| panic!("{why}: {run:?}"));
         (run.status.success(), said)
@@ -256,6 +256,11 @@ impl Pair {
         for id in ids.iter().filter(|id| **id < 3) {
             self.until_it_serves(*id).await;
         }
+    }
+
+    /// Where a node's operator asks.
+    pub fn admin_address(&self, id: u32) -> SocketAddr {
+        self.admin[&id]
     }
 
     pub fn sip_address(&self, id: u32) -> SocketAddr {

@@ -117,7 +117,10 @@ export function buttons(cluster, own) {
   const offered = choices(cluster, own);
   current = new Map(offered.map((choice) => [choice.id, choice]));
   const made = offered.map((choice) => el("button", { type: "button", id: choice.id, "data-act": choice.id }, choice.button));
+  const had_focus = by("actions").contains(document.activeElement);
   fill(by("actions"), made);
+  // The button that was used may be another one now.
+  if (had_focus && !by("actions").contains(document.activeElement)) (by("actions").firstElementChild ?? by("main")).focus();
 }
 
 /** `after`: something may have changed. */
@@ -131,6 +134,5 @@ export function begin(after) {
     event.preventDefault();
     carry_out(after);
   });
-  // The button that opened it may be another one by now.
   by("confirm").addEventListener("close", () => (by(opened?.id) ?? by("actions").firstElementChild ?? by("main")).focus());
 }

@@ -8,7 +8,7 @@ import * as pair from "./pair.js";
 import * as sessions from "./sessions.js";
 import * as told from "./told.js";
 import { as_cluster, verdict } from "./verdict.js";
-import { count, duration, moment, sentence } from "./words.js";
+import { duration, moment, sentence } from "./words.js";
 
 /** Figures that are no event are read this often, and changes are gathered for so long. */
 const READ_MS = 3000;
@@ -87,7 +87,7 @@ function show() {
   say(by("links-says"), links.says(seen.links));
   fill(by("takeover"), told.takeover(told.last_takeover(cluster)));
   fill(by("refusals"), told.refusals(seen.refusals));
-  say(by("refusals-says"), seen.refusals.length ? `${count(seen.refusals.length, "latest", "latest")} at ${node.name}` : "");
+  say(by("refusals-says"), `at ${node.name}`);
 }
 
 function connected(state) {

@@ -3,6 +3,9 @@
 import { el } from "./dom.js";
 import { count, duration, list, sentence } from "./words.js";
 
+/** Entries on their way while users are busy. */
+const LAG_USUAL = 100;
+
 /** What it does, in one word or two, and how good that is. */
 function state(node) {
   const service = node.says?.service;
@@ -22,7 +25,7 @@ function facts(node, cluster, latest) {
   if (voter) {
     made.push(fact("Role", voter.leader === voter.id ? `leads, term ${voter.term}` : "follows"));
     made.push(fact("Lease", voter.may_act ? "holds" : "has run out"));
-    made.push(fact("Log", node.lag ? `${count(node.lag, "entry", "entries")} behind` : "caught up"));
+    made.push(fact("Log", (node.lag ?? 0) > LAG_USUAL ? `${count(node.lag, "entry", "entries")} behind` : "caught up"));
   }
   if (service) made.push(fact("CTI links", `${service.links_up} of ${service.links} up`));
   if (service) made.push(fact("SIP connections", service.flows.toLocaleString("en")));

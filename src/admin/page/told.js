@@ -37,7 +37,7 @@ export function refusals(told) {
     el(
       "li",
       {},
-      el("p.who", {}, el("b", {}, refusal.user || "no user named"), time(refusal.at_ms)),
+      el("p.who", {}, el("b", {}, refusal.user.replace(/^sips?:/, "") || "no user named"), time(refusal.at_ms)),
       el("p.why", {}, reason_words(refusal.reason)),
       el("p.remedy", {}, sentence(refusal.remedy)),
       refusal.client ? el("p.quiet", {}, refusal.client) : null,
@@ -62,7 +62,7 @@ function line(event) {
       return state === "down" ? ["bad", `${name} is down at ${event.node}${last_error ? `: ${last_error}` : ""}`] : null;
     }
     case "refusal":
-      return ["warn", `${event.refusal.user} was refused: ${reason_words(event.refusal.reason)}`];
+      return ["warn", `${event.refusal.user.replace(/^sips?:/, "")} was refused: ${reason_words(event.refusal.reason)}`];
     case "takeover":
       return [event.takeover.is_planned ? "ok" : "warn", `${takeover_words(event.takeover)}, ${gap(event.takeover.gap_ms)}`];
     case "sessions":

@@ -57,7 +57,7 @@ function problems(cluster, own, links) {
   for (const [link, nodes] of links_down(cluster)) {
     const why = links.find(({ name, state, last_error }) => name === link && state !== "up" && last_error)?.last_error;
     const remedy = "Its users keep their sessions and see their phones out of service. Look at the PBX and the way to it.";
-    add("warn", `${link} is down at ${list(nodes)}`, `${why ? `At ${own}: ${sentence(why)} ` : ""}${remedy}`);
+    add("warn", `${link} is down at ${list(nodes)}`, `${why ? `At ${own}: ${why}. ` : ""}${remedy}`);
   }
   const leader = cluster.nodes.find((node) => node.id === cluster.leader);
   if (!cluster.is_alone && !leader) {
