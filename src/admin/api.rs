@@ -19,6 +19,7 @@ use super::journal::Journal;
 use super::keeper::{Keeper, Verdict};
 use super::log_level;
 use super::metrics::Scrape;
+use super::openapi;
 use super::page;
 use super::server::Caller;
 use super::stream;
@@ -70,7 +71,7 @@ pub fn routes(door: Arc<Door>) -> Router {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route("/api/v1/restore", post(restore).layer(DefaultBodyLimit::max(BACKUP_BYTES_MAX)))
         .layer(middleware::from_fn_with_state(door.clone(), guard));
-    open.merge(page::routes()).merge(kept).fallback(unknown).with_state(door)
+    open.merge(page::routes()).merge(openapi::routes()).merge(kept).fallback(unknown).with_state(door)
 }
 
 /// An answer that is not what was asked for, in words.

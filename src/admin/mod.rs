@@ -10,6 +10,7 @@ mod journal;
 mod keeper;
 mod log_level;
 mod metrics;
+mod openapi;
 mod page;
 mod reporter;
 mod server;

@@ -1,6 +1,10 @@
 //! The operator's door over real sockets: who may open it, what a stranger gets, what it costs.
 
 mod events;
+mod openapi;
+#[allow(dead_code)]
+#[path = "../dashboard/told.rs"]
+mod told;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
