@@ -246,7 +246,8 @@ impl Desk for NodeDesk {
                             generation: status.generation,
                             last_error: status.last_error,
                             next_try_in_ms: status.next_try_in_ms,
-                            sessions: status.sessions,
+                            // Without the link's own question for features, which is bound as a session is.
+                            sessions: status.sessions.saturating_sub(1),
                             monitors: status.monitors,
                             recovering: status.recovering + status.waiting,
                             outstanding: status.outstanding,

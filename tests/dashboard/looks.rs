@@ -117,6 +117,24 @@ pub async fn every_word_can_be_read_in_either_light(browser: &Browser) {
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
 
+/// A witness has no sessions to show, which does not mean that nobody is signed in.
+pub async fn a_witness_shows_the_pair_and_nothing_it_does_not_know(browser: &Browser) {
+    let door = Door::open("", None).await;
+    door.desk.change(|told| {
+        let nodes = told["cluster"]["nodes"].as_array_mut().expect("nodes");
+        nodes.rotate_right(1);
+        (told["sessions"], told["links"], told["refusals"]) = (json!([]), json!([]), json!([]));
+    });
+    browser.open(&door.url()).await;
+    browser.until_text("#verdict-title", "All is well").await;
+    browser.until_text("#place", "seen from node3").await;
+    let page = browser.text("main").await;
+    assert!(page.contains("This is the witness") && !page.contains("Nobody is signed in"), "{page}");
+    let shown = "[...document.querySelectorAll('#actions button, #links-title, #sessions-title, #refusals-title')].filter((one) => one.checkVisibility()).length";
+    assert_eq!(browser.is(shown).await, 0, "{page}");
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
 pub async fn a_phone_shows_all_without_going_sideways(browser: &Browser) {
     let long = "-with-a-name-that-nobody-would-give-it-but-somebody-once-did";
     let door = Door::open(long, None).await;

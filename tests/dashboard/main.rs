@@ -25,6 +25,7 @@ fn the_page_shows_what_it_is_told() {
         looks::whatever_is_told_stays_text(&browser).await;
         looks::every_word_can_be_read_in_either_light(&browser).await;
         looks::a_phone_shows_all_without_going_sideways(&browser).await;
+        looks::a_witness_shows_the_pair_and_nothing_it_does_not_know(&browser).await;
         asked::the_token_is_asked_for_and_kept_in_the_tab(&browser).await;
         asked::a_lost_node_is_told_and_found_again(&browser).await;
         asked::a_node_that_says_nothing_is_told_too(&browser).await;

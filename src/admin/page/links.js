@@ -51,5 +51,5 @@ export function rows(links, cluster, own) {
 
 export function says(links) {
   const up = links.filter((link) => link.state === "up").length;
-  return links.length === 0 ? "A witness has none." : `${up} of ${links.length} up at this node`;
+  return `${up} of ${links.length} up at this node`;
 }

@@ -82,6 +82,9 @@ function show() {
   fill(by("nodes"), pair.nodes(cluster, node.name));
   say(by("pair-says"), pair.says(cluster));
   actions.buttons(cluster, node.name);
+  const is_witness = node.service === null;
+  by("witness-says").hidden = !is_witness;
+  for (const part of document.querySelectorAll(".links-part, .sessions-part, .refusals-part")) part.hidden = is_witness;
   fill(by("links-head"), links.head(cluster, node.name));
   fill(by("links"), links.rows(seen.links, cluster, node.name));
   say(by("links-says"), links.says(seen.links));

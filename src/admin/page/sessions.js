@@ -62,6 +62,7 @@ function remove(id) {
 
 function tell() {
   const shown = rows.size;
+  by("sessions").closest("table").hidden = shown === 0;
   by("more").hidden = shown < rows_max || rows_max >= ROWS_MAX || (!only_calls && shown >= total);
   if (total === 0) say(by("sessions-says"), like ? "Nobody like that is signed in" : "Nobody is signed in");
   else if (only_calls) say(by("sessions-says"), `${shown} with calls, of ${count(total, "session")}`);
