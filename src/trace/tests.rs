@@ -84,6 +84,23 @@ fn a_masked_message_hides_numbers_and_nothing_that_is_none() {
     assert_eq!(masked_xml("a > 4255550101 <x>4255550102"), "a > xxxxxxxx01 <x>xxxxxxxx02");
 }
 
+proptest::proptest! {
+    /// Also of what a stranger says: lengths stay, and of a number only its last two digits.
+    #[test]
+    fn masking_keeps_every_length_and_hides_every_long_number(
+        before in "[^0-9+. ()-]{0,40}", number in "[0-9]{5,20}", after in "[^0-9+. ()-]{0,40}", any in ".{0,200}"
+    ) {
+        for text in [masked_head(&any), masked_xml(&any)] {
+            proptest::prop_assert_eq!(text.len(), any.len());
+        }
+        let uri = masked_head(&format!("{before} tel:{number}\r\n"));
+        proptest::prop_assert!(!uri.contains(&number), "{}", uri);
+        let body = masked_xml(&format!("{}{number}{}", before.replace('<', ""), after.replace('<', "")));
+        proptest::prop_assert!(!body.contains(&number), "{}", body);
+        proptest::prop_assert!(body.contains(&number[number.len() - 2..]), "{}", body);
+    }
+}
+
 #[tokio::test]
 async fn while_nobody_listens_nothing_is_looked_at() {
     let tap = Arc::new(Tap::new(1, None));

@@ -126,8 +126,11 @@ fn broke_off(why: &std::io::Error) -> Failed {
 /// `|-- INFO MakeCall ------------>`, as wide as a column. Towards the PBX, out is to the right; towards Lync, to the left.
 fn arrow(way: Way, is_towards_lync: bool, summary: &str) -> String {
     let is_to_the_right = (way == Way::In) == is_towards_lync;
-    let room = WIDE - 6;
-    let summary: String = summary.chars().take(room).collect();
+    let room = WIDE - 5;
+    let summary = match summary.char_indices().nth(room) {
+        None => summary.to_owned(),
+        Some(_) => summary.chars().take(room - 1).chain(['…']).collect(),
+    };
     let dashes = "-".repeat(room - summary.chars().count());
     match is_to_the_right {
         true => format!("|-- {summary} {dashes}->"),
@@ -162,13 +165,15 @@ mod tests {
             shown(What::Sip { way, flow: 1, local: None, peer, is_secure: true, summary, text })
         };
         let cti = |way| shown(What::Cti { way, link: "cm1".into(), summary: "MakeCall".into(), text: String::new() });
-        let lines =
-            [sip(Way::In, "INFO MakeCall"), sip(Way::Out, "200 OK to INFO"), cti(Way::Out), cti(Way::In)].concat();
+        let long = "200 OK to INVITE RequestSystemStatusResponse";
+        let towards_lync = [sip(Way::In, "INFO MakeCall"), sip(Way::Out, "200 OK to INFO"), sip(Way::Out, long)];
+        let lines = [towards_lync.concat(), cti(Way::Out), cti(Way::In)].concat();
         let expected = "\
-10:11:06.123  |-- INFO MakeCall ---------------------->|  192.0.2.10:49152
-10:11:06.123  |<- 200 OK to INFO ----------------------|  192.0.2.10:49152
-10:11:06.123  |                                         |-- MakeCall --------------------------->|  cm1
-10:11:06.123  |                                         |<- MakeCall ----------------------------|  cm1
+10:11:06.123  |-- INFO MakeCall ----------------------->|  192.0.2.10:49152
+10:11:06.123  |<- 200 OK to INFO -----------------------|  192.0.2.10:49152
+10:11:06.123  |<- 200 OK to INVITE RequestSystemStat… --|  192.0.2.10:49152
+10:11:06.123  |                                         |-- MakeCall ---------------------------->|  cm1
+10:11:06.123  |                                         |<- MakeCall -----------------------------|  cm1
 ";
         assert_eq!(lines, expected, "\n{lines}");
     }
