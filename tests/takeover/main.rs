@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use lyncpin::client::{CallView, Phase, RccUser, Spread, Unanswered};
+use lyncpin::trace::{Line, What};
 use pair::{PATIENCE, Pair, until};
 
 /// One calls, the other answers; the call's name on either side.
@@ -86,6 +87,29 @@ fn a_node_is_killed_and_nobody_signs_in_again() {
     });
 }
 
+/// Of a user that is followed at both nodes: the one that serves them shows every message, also those that came to the other
+/// one, and alone what the PBX was told.
+fn the_owner_shows_all(one: &[Line], two: &[Line]) {
+    let What::Begun { node, served_by, .. } = &one[0].what else { panic!("{:?}", one[0]) };
+    let (owner, other) = if served_by.contains(node) { (one, two) } else { (two, one) };
+    let count = |lines: &[Line], wanted: &str| {
+        let is_meant = |line: &&Line| match &line.what {
+            What::Sip { summary, .. } => wanted.strip_prefix("sip ") == Some(summary),
+            What::Cti { summary, .. } => wanted.strip_prefix("cti ") == Some(summary),
+            _ => false,
+        };
+        lines.iter().filter(is_meant).count()
+    };
+    let mut brought = 0;
+    for service in ["MakeCall", "HoldCall", "RetrieveCall"] {
+        let (sip, cti) = (format!("sip INFO {service}"), format!("cti {service}"));
+        assert!(count(owner, &sip) > 0, "{service}: {owner:#?}");
+        assert_eq!((count(owner, &cti), count(other, &cti)), (1, 0), "{service}: {owner:#?}");
+        brought += count(other, &sip);
+    }
+    assert!(brought > 0, "some came to the other node: {other:#?}");
+}
+
 #[test]
 fn what_reaches_the_other_node_is_heard_by_the_owner() {
     pair::run(async {
@@ -96,6 +120,7 @@ fn what_reaches_the_other_node_is_heard_by_the_owner() {
             signed_in.expect("the user signs in");
         }
         let were = identities(&users);
+        let traces = [pair.trace(1, "user10001", 8).await, pair.trace(2, "user10001", 8).await];
         for two in users.chunks(2) {
             let (call, theirs) = talk(&two[0], &two[1]).await;
             assert!(two[0].hold(&call).await.unwrap().is_done());
@@ -103,6 +128,8 @@ fn what_reaches_the_other_node_is_heard_by_the_owner() {
             assert!(two[1].hang_up(&theirs).await.unwrap().is_done());
         }
         all_go_on(&pair, &users, &were).await;
+        let [one, two] = traces;
+        the_owner_shows_all(&one.await.unwrap(), &two.await.unwrap());
         pair.stop();
     });
 }

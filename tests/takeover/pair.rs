@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,6 +15,7 @@ use lyncpin::csta::LocalState;
 use lyncpin::lab::pbx::{
     CallSeen, DeviceRange, Did, Entry, Happening, OutsideDoes, OutsideRule, PbxLab, PbxOptions, Reply, Request,
 };
+use lyncpin::trace::Line;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
@@ -221,6 +222,21 @@ impl Pair {
         let run = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
         let said = serde_json::from_slice(&run.stdout).unwrap_or_else(|why| panic!("{why}: {run:?}"));
         (run.status.success(), said)
+    }
+
+    /// What one node tells of a user meanwhile, for so many seconds; it is asked from now on.
+    pub async fn trace(&self, id: u32, user: &str, seconds: u32) -> tokio::task::JoinHandle<Vec<Line>> {
+        let mut command = Command::new(PROGRAM);
+        command.args(["ctl", "--json", "--admin", &format!("http://{}", self.admin[&id]), "trace", user]);
+        let mut child = command.args(["--for", &format!("{seconds}s")]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let read = |line: std::io::Result<String>| serde_json::from_str(&line.unwrap()).unwrap();
+        let (first, lines) = tokio::task::spawn_blocking(move || (lines.next().map(read), lines)).await.unwrap();
+        tokio::task::spawn_blocking(move || {
+            let all = first.into_iter().chain(lines.map(read)).collect();
+            assert!(child.wait().unwrap().success());
+            all
+        })
     }
 
     /// One sample of a node's metrics.
