@@ -10,7 +10,9 @@ if [ ! -x "$tools/bin/openapi-python-client" ]; then
     "$tools/bin/pip" install --quiet openapi-spec-validator openapi-python-client ruff
 fi
 "$tools/bin/openapi-spec-validator" "$document"
-PATH="$PWD/$tools/bin:$PATH" openapi-python-client generate --path "$document" --output-path "$tools/client" --overwrite --fail-on-warning
+# Lines of JSON are text to this generator.
+echo 'content_type_overrides: {application/x-ndjson: text/plain}' > "$tools/config.yml"
+PATH="$PWD/$tools/bin:$PATH" openapi-python-client generate --config "$tools/config.yml" --path "$document" --output-path "$tools/client" --overwrite --fail-on-warning
 "$tools/bin/python" -m compileall -q "$tools/client"
 operations=$("$tools/bin/python" -c "import json,sys; print(sum(len(how) for how in json.load(open(sys.argv[1]))['paths'].values()))" "$document")
 generated=$(find "$tools/client" -path '*/api/*' -name '*.py' ! -name '__init__.py' | wc -l)
