@@ -8,22 +8,29 @@ use crate::history::{Done, History, What};
 /// A node without a quorum says to ask later.
 const LATER: u16 = 503;
 
-/// Users and CSeq numbers of requests that went over more than one connection. What 503 says of the second copy it does not
-/// say of the first, which may have been carried out by a node that has died since: to the client the outcome is unknown.
-fn repeated(history: &History) -> BTreeSet<(&str, u32)> {
+/// Requests in the order of their last copy: user, when that left, over how many connections it went. What 503 says of the
+/// second copy it does not say of the first, which may have been carried out by a node that has died since: to the client the
+/// outcome is unknown.
+fn requests(history: &History) -> Vec<(&str, u64, usize)> {
     let mut users: BTreeMap<&str, &str> = BTreeMap::new();
-    let mut flows: BTreeMap<(&str, u32), BTreeSet<u64>> = BTreeMap::new();
+    let mut flows: BTreeMap<(&str, u32), (u64, BTreeSet<u64>)> = BTreeMap::new();
     for entry in &history.entries {
         match &entry.what {
             What::SignedIn { user, call_id, .. } => drop(users.insert(call_id, user)),
             What::Message(sent) if sent.is_from_client && sent.status.is_none() => {
-                flows.entry((&sent.call_id, sent.cseq)).or_default().insert(sent.flow);
+                let (last_us, flows) = flows.entry((&sent.call_id, sent.cseq)).or_default();
+                *last_us = entry.at_us;
+                flows.insert(sent.flow);
             }
             _ => {}
         }
     }
-    let repeated = flows.into_iter().filter(|(_, flows)| flows.len() > 1);
-    repeated.filter_map(|((call_id, cseq), _)| Some((*users.get(call_id)?, cseq))).collect()
+    let sent = flows.into_iter();
+    let mut sent: Vec<_> = sent
+        .filter_map(|((call_id, _), (last_us, flows))| Some((*users.get(call_id)?, last_us, flows.len())))
+        .collect();
+    sent.sort_by_key(|(_, last_us, _)| *last_us);
+    sent
 }
 
 /// Each operation dials a number that no other dials, so the PBX's account names the operation.
@@ -34,7 +41,12 @@ pub fn check(history: &History) -> Checked {
             made.entry(number).or_default().push(at_us);
         }
     }
-    let repeated = repeated(history);
+    let requests = requests(history);
+    // A caller asks one thing at a time: its last request before the answer is the one that was answered.
+    let was_repeated = |user: &str, at_us: u64| {
+        let sent = requests.iter().rev().find(|(own, last_us, _)| *own == user && *last_us <= at_us);
+        sent.is_some_and(|(_, _, flows)| *flows > 1)
+    };
     let (mut observed, mut breaches) = (0, Vec::new());
     let mut wanted = BTreeMap::new();
     for (at_us, operation) in history.operations() {
@@ -48,7 +60,7 @@ pub fn check(history: &History) -> Checked {
                 breaches
                     .push(Breach::at(at_us, format!("{op} {number} of user {user} was answered ok and never made")));
             }
-            (Done::Failed(LATER, _), 1) if repeated.contains(&(user.as_str(), operation.cseq)) => {}
+            (Done::Failed(LATER, _), 1) if was_repeated(user, at_us) => {}
             (Done::Failed(_, why), 1..) => {
                 breaches.push(Breach::at(at_us, format!("{op} {number} of user {user} was refused ({why}) and made")));
             }

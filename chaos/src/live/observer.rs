@@ -33,7 +33,7 @@ pub struct ObserverPart {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Look {
     pub metrics: Option<Metrics>,
-    /// Nodes that this one hears nothing of, as its API says.
+    /// Nodes that say nothing to this one, or that they are not ready, as its API has it.
     pub silent: Option<BTreeSet<String>>,
 }
 
@@ -94,7 +94,8 @@ impl Metrics {
 fn silent(text: &str) -> Option<BTreeSet<String>> {
     let view: Value = serde_json::from_str(text).ok()?;
     let nodes = view.get("nodes")?.as_array()?.iter();
-    let is_silent = |node: &&Value| node.get("says").is_none_or(Value::is_null);
+    let is_ready = |says: &Value| says.pointer("/service/is_ready").and_then(Value::as_bool).unwrap_or(true);
+    let is_silent = |node: &&Value| !node.get("says").is_some_and(|says| !says.is_null() && is_ready(says));
     Some(nodes.filter(is_silent).filter_map(|node| node.get("name")?.as_str().map(str::to_owned)).collect())
 }
 
@@ -176,14 +177,16 @@ pub fn in_api(looks: &BTreeMap<u32, Look>, node: u32) -> Option<String> {
     let others = looks.iter().filter(|(other, _)| **other != node);
     let mut says = others.filter_map(|(other, look)| Some((other, look.silent.as_ref()?)));
     if let Some((other, _)) = says.find(|(_, silent)| silent.contains(&name)) {
-        return Some(format!("node {other} hears nothing of it"));
+        return Some(format!("at node {other} it says nothing, or that it is not ready"));
     }
     if !looks.is_empty() && looks.values().all(|look| look.silent.is_none()) {
         return Some("no node's API answers".to_owned());
     }
     match looks.get(&node).map(|own| &own.silent) {
         Some(None) => Some("its API does not answer".to_owned()),
-        Some(Some(silent)) if !silent.is_empty() => Some(format!("it hears nothing of {silent:?}")),
+        Some(Some(silent)) if !silent.is_empty() => {
+            Some(format!("there {silent:?} say nothing, or that they are not ready"))
+        }
         _ => None,
     }
 }
@@ -201,6 +204,8 @@ mod tests {
         assert_eq!(Metrics::of(TEXT), metrics);
         let view = r#"{"nodes":[{"id":1,"name":"node1","says":{"name":"node1"}},{"id":2,"name":"node2","says":null}]}"#;
         assert_eq!(silent(view), Some(BTreeSet::from(["node2".to_owned()])));
+        let full = r#"{"nodes":[{"name":"node1","says":{"service":{"is_ready":false}}},{"name":"node3","says":{"service":null}}]}"#;
+        assert_eq!(silent(full), Some(BTreeSet::from(["node1".to_owned()])), "a witness serves nobody");
         assert_eq!(silent("not JSON"), None);
     }
 
@@ -222,6 +227,6 @@ mod tests {
         );
         let none = BTreeMap::from([(1, Look::default()), (2, Look::default())]);
         assert!(in_metrics(&none, 3).is_some() && in_api(&none, 3).is_some(), "nobody is left to say it");
-        assert!(in_api(&one, 1).is_some_and(|why| why.contains("node 2 hears nothing")));
+        assert!(in_api(&one, 1).is_some_and(|why| why.contains("at node 2")));
     }
 }

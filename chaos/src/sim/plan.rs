@@ -191,7 +191,7 @@ fn planned(dice: &mut Dice, is_fence: bool, until_ms: u64) -> Planned {
     let fault = if is_fence {
         let node = *dice.pick(&DATA);
         let other = 3 - node;
-        match dice.within(0..13) {
+        match dice.within(0..15) {
             // What the leader says is late, and not later than a lease: its answers find a node that may act.
             10.. => Fault::Hold { from: other, to: node },
             0..=3 => Fault::Pause { node },
@@ -218,8 +218,8 @@ fn planned(dice: &mut Dice, is_fence: bool, until_ms: u64) -> Planned {
         }
     };
     let at_ms = dice.within(400..until_ms - 300);
-    if is_fence && matches!(fault, Fault::Hold { to, .. } if to != 3) && dice.one_in(2) {
-        return Planned { at_ms, lasts_ms: dice.within(100..290), fault };
+    if is_fence && matches!(fault, Fault::Hold { to, .. } if to != 3) && !dice.one_in(4) {
+        return Planned { at_ms, lasts_ms: dice.within(180..290), fault };
     }
     let lasts_ms = if dice.one_in(3) { dice.within(10..200) } else { dice.within(200..1_800) };
     Planned { at_ms, lasts_ms, fault }
