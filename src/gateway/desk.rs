@@ -23,7 +23,7 @@ use crate::admin::{
     TakeoverView, TraceWish,
 };
 use crate::directory::DirectoryWatch;
-use crate::id::SessionId;
+use crate::id::{Moment, SessionId};
 use crate::machine::refusal::Refusal;
 use crate::machine::session::Session;
 use crate::store::pair::Pair;
@@ -199,7 +199,11 @@ impl Desk for NodeDesk {
     fn cluster(&self) -> BoxFuture<'_, Option<ClusterView>> {
         Box::pin(async move {
             match &self.node.pair {
-                Some(pair) => Some(cluster_view(pair, self.node()).await),
+                Some(pair) => {
+                    let cluster = cluster_view(pair, self.node()).await;
+                    self.remember_takeover(&cluster);
+                    Some(cluster)
+                }
                 None => None,
             }
         })
@@ -334,6 +338,19 @@ impl Desk for NodeDesk {
 }
 
 impl NodeDesk {
+    /// Who gave its sessions away tells of it, and may be stopped next: the other node goes on telling.
+    fn remember_takeover(&self, cluster: &ClusterView) {
+        let told = cluster.nodes.iter().filter_map(|node| node.says.as_ref()?.service.as_ref()?.last_takeover.as_ref());
+        let own = self.node.last_takeover.last().map(|last| last.at.0);
+        if let Some(newest) = told.max_by_key(|told| told.at_ms)
+            && own.is_none_or(|at| newest.at_ms > at)
+        {
+            let TakeoverView { at_ms, is_planned, from, to, moved, stayed, gap_ms } = newest.clone();
+            let (at, gap) = (Moment(at_ms), Duration::from_millis(gap_ms));
+            self.node.last_takeover.was(Takeover { at, is_planned, from, to, moved, stayed, gap });
+        }
+    }
+
     fn session_view(&self, loaded: &Loaded<Session>) -> SessionView {
         let session = &loaded.value;
         let owner = self.node.records.node_of(loaded.owner);

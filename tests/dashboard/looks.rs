@@ -145,6 +145,8 @@ pub async fn a_phone_shows_all_without_going_sideways(browser: &Browser) {
             browser.resize(width, 740).await;
             browser.open(&door.url()).await;
             browser.until_text("#sessions", "alice").await;
+            browser.until_text("#nodes", "node3").await;
+            browser.until("document.getElementById('drain')").await;
             for open in [false, true] {
                 if open {
                     browser.run("document.getElementById('drain').click()").await;

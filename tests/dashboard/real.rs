@@ -202,5 +202,12 @@ pub async fn a_node_is_drained_with_the_keyboard_alone() {
         refreshed.expect("the dialog answers");
     }
     until("nobody signed in again", || users.iter().all(RccUser::is_signed_in)).await;
+
+    // Who drained is gone; the other one still knows of it, once it has been asked for the pair.
+    pair.ctl(2, &["status"]).await;
+    pair.kill(1);
+    let (_, status) = pair.ctl(2, &["status"]).await;
+    let last = &status["node"]["service"]["last_takeover"];
+    assert_eq!((&last["is_planned"], &last["from"]), (&json!(true), &json!("node1")), "{status:#}");
     pair.stop();
 }
