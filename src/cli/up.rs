@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::site::Site;
 
@@ -57,43 +58,55 @@ impl Up {
     pub fn run(&self, out: &mut impl Write, err: &mut impl Write) -> io::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.block_on(async {
-            let mut site = match Site::start(self, out).await {
-                Ok(site) => site,
-                Err(problem) => {
-                    writeln!(err, "lyncpin: {problem}")?;
-                    return Ok(ExitCode::FAILURE);
-                }
+            let mut terminate = signal(SignalKind::terminate())?;
+            // Whatever ends this, the site is dropped with it and stops all that it started.
+            let ended = tokio::select! {
+                ended = self.stay(out, err) => ended,
+                _ = terminate.recv() => Ok(ExitCode::SUCCESS),
+                _ = tokio::signal::ctrl_c() => Ok(ExitCode::SUCCESS),
             };
-            if self.drill {
-                let report = drill::run(&mut site, self.fault, out).await?;
-                writeln!(out, "{report}")?;
-                return Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-            }
-            if let Some(kills) = self.kills {
-                let totals = kills::run(&mut site, kills, out).await?;
-                return Ok(if totals.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-            }
-            writeln!(
-                out,
-                "\nKill what you like, for instance `kill -9 {}`; it is started again. Look at the pair at\n  http://{}/\nor with\n  \
-                 lyncpin ctl --admin http://{} status\nCtrl-C stops everything.",
-                site.pid(1),
-                site.admin(),
-                site.admin()
-            )?;
-            let mut look = tokio::time::interval(Duration::from_secs(1));
-            loop {
-                tokio::select! {
-                    _ = tokio::signal::ctrl_c() => break,
-                    _ = look.tick() => {
-                        site.restart_the_dead()?;
-                        write!(out, "\r{}  ", site.line().await)?;
-                        out.flush()?;
-                    }
+            match ended {
+                // Not of the output: the site is not what it should be.
+                Err(problem) if problem.kind() == io::ErrorKind::Other => {
+                    writeln!(err, "lyncpin: {problem}")?;
+                    Ok(ExitCode::FAILURE)
                 }
+                ended => ended,
             }
-            writeln!(out)?;
-            Ok(ExitCode::SUCCESS)
         })
+    }
+
+    async fn stay(&self, out: &mut impl Write, err: &mut impl Write) -> io::Result<ExitCode> {
+        let mut site = match Site::start(self, out).await {
+            Ok(site) => site,
+            Err(problem) => {
+                writeln!(err, "lyncpin: {problem}")?;
+                return Ok(ExitCode::FAILURE);
+            }
+        };
+        if self.drill {
+            let report = drill::run(&mut site, self.fault, out).await?;
+            writeln!(out, "{report}")?;
+            return Ok(if report.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        if let Some(kills) = self.kills {
+            let totals = kills::run(&mut site, kills, out).await?;
+            return Ok(if totals.holds() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        writeln!(
+            out,
+            "\nKill what you like, for instance `kill -9 {}`; it is started again. Look at the pair at\n  http://{}/\nor with\n  \
+             lyncpin ctl --admin http://{} status\nCtrl-C stops everything.",
+            site.pid(1),
+            site.admin(),
+            site.admin()
+        )?;
+        let mut look = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            look.tick().await;
+            site.restart_the_dead()?;
+            write!(out, "\r{}  ", site.line().await)?;
+            out.flush()?;
+        }
     }
 }
