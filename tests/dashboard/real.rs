@@ -178,7 +178,7 @@ pub async fn a_node_is_drained_with_the_keyboard_alone() {
     browser.press(&[ENTER]).await;
     let outcome = browser.until_text("#confirm-outcome", "Drained to node2").await;
     assert!(outcome.contains("moved. The longest pause was"), "{outcome}");
-    assert_eq!(pair.said(1, "operator=\"Grace\""), 1, "the audit line has the name");
+    assert_eq!(pair.said(1, "\"operator\":\"Grace\""), 1, "the audit line has the name");
     let (_, node) = pair.ctl(1, &["status"]).await;
     let service = &node["node"]["service"];
     assert_eq!((&service["is_draining"], &service["sessions"]), (&json!(true), &json!(0)));
