@@ -30,9 +30,8 @@ pub struct Seat {
 pub struct HeardOn(Arc<AtomicU64>);
 
 impl HeardOn {
-    /// True when it is another one than before.
-    pub fn set(&self, flow: FlowId) -> bool {
-        self.0.swap(flow.0, Ordering::Relaxed) != flow.0
+    pub fn set(&self, flow: FlowId) {
+        self.0.store(flow.0, Ordering::Relaxed);
     }
 
     pub fn flow(&self) -> FlowId {

@@ -1,7 +1,7 @@
-//! Ways to front ends for requests of ours, when the connection a dialog was last heard on is gone, as after a takeover. A
-//! flow on which one dialog of a front end was heard leads to that front end for every dialog that goes there (connection
-//! reuse as in RFC 5923, for the peers that are let in). Else one connection is opened for all who want it, then the other
-//! nodes are asked, and those who cannot be served hear of it when somebody is heard from there.
+//! Ways to front ends for requests of ours, when the connection a dialog was last heard on is gone, as after a takeover. One
+//! connection is opened for all who want it, then the other nodes are asked for theirs, and those who cannot be served hear
+//! of it when one is open. A connection that a front end opened is another dialog's own: several front ends may bear one
+//! name, and the wrong one would answer 481.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -29,7 +29,7 @@ const AWAY_MS: u64 = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Message)]
 #[rtype(result = "()")]
 pub enum Told {
-    /// It could not be sent; [`Told::Reachable`] follows when the front end is heard.
+    /// It could not be sent; [`Told::Reachable`] follows when a connection is open.
     Undelivered { cseq: u32 },
     /// A request to this hop would arrive now.
     Reachable,
@@ -102,9 +102,9 @@ impl Hops {
     }
 }
 
-/// A request of a dialog that goes to `hop` came over this flow.
-pub fn learn(node: &Node, hop: NextHop, flow: FlowId) {
-    if hop.host.is_empty() || node.flows.to_hop(&hop) == Some(flow) || !node.flows.leads_to(flow, hop.clone()) {
+/// This flow was opened to the hop.
+fn leads(node: &Node, hop: NextHop, flow: FlowId) {
+    if !node.flows.leads_to(flow, hop.clone()) {
         return;
     }
     for inbox in node.hops.served(&hop) {
@@ -146,7 +146,7 @@ async fn open(node: Arc<Node>, hop: NextHop) {
             for wanted in node.hops.opened(&hop, true) {
                 handle.outgoing.push(wanted.message);
             }
-            learn(&node, hop, handle.id);
+            leads(&node, hop, handle.id);
             door::carry(node, stream, handle).await;
         }
         Err(error) => {

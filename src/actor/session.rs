@@ -312,13 +312,6 @@ impl SessionActor {
         hops::send(&self.node, next_hop, wanted);
     }
 
-    /// The dialog was heard on this flow, so its front end is behind it.
-    fn heard(&self, flow: FlowId) {
-        if self.heard_on.set(flow) {
-            hops::learn(&self.node, self.session.dialog.hop(&self.node.rules.load()), flow);
-        }
-    }
-
     fn bind(&mut self, ctx: &mut Context<Self>) {
         self.link = self.node.links.by_name(&self.session.link).and_then(|seat| seat.mail());
         match &self.link {
@@ -379,7 +372,6 @@ impl Actor for SessionActor {
         let Appearance { sip, device, .. } = &self.session.appearance;
         self.node.tap.meets(&self.session.id, sip, device);
         self.count_calls();
-        hops::learn(&self.node, self.session.dialog.hop(&self.node.rules.load()), self.heard_on.flow());
         for effect in std::mem::take(&mut self.first) {
             self.carry_out(effect, ctx);
         }

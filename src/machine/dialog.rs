@@ -192,11 +192,6 @@ impl Dialog {
         (message, hop)
     }
 
-    /// Where requests of ours go first.
-    pub fn hop(&self, rules: &Rules) -> NextHop {
-        self.next_hop(true, rules.via_transport == "TLS")
-    }
-
     /// First Route, else the target (RFC 3261 §8.1.2).
     fn next_hop(&self, routed: bool, secure_by_default: bool) -> NextHop {
         let route = if routed { self.routes.first() } else { None };

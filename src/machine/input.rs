@@ -27,7 +27,7 @@ pub enum Input {
     Undeliverable {
         cseq: u32,
     },
-    /// A request of ours would arrive now: the front end was heard, in this dialog or another one.
+    /// A request of ours would arrive now: a connection to the front end is open.
     Reachable,
     /// The link is up; `features` is what its PBX offers, when it said so.
     LinkUp {

@@ -44,7 +44,7 @@ impl Handler<Inbound> for SessionActor {
         }
         if is_request {
             // An answer may still come over a connection that the dialog has left.
-            self.heard(flow);
+            self.heard_on.set(flow);
         }
         let input = if is_request { Input::Request { flow, message } } else { Input::Response { message } };
         self.take(input, ctx);

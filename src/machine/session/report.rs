@@ -201,7 +201,7 @@ impl Session {
         matches!(self.outbox.lane, Lane::Held | Lane::Resting { .. })
     }
 
-    /// A request of the dialog came in, or of another one to the same front end: the far side can be reached again.
+    /// A request of the dialog came in, or a connection is open: the far side can be reached again.
     pub(super) fn outbox_heard(&mut self) {
         let is_tired = matches!(self.outbox.lane, Lane::Held) && self.outbox.rested_ms > 0;
         if is_tired || matches!(self.outbox.lane, Lane::Resting { .. }) {
